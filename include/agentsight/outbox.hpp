@@ -1,0 +1,123 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agentsight/error.hpp"
+#include "agentsight/export.hpp"
+#include "agentsight/feedback.hpp"
+#include "agentsight/options.hpp"
+#include "agentsight/status.hpp"
+
+namespace agentsight {
+
+/// One try to send, as the history keeps it (bounded; the newest are kept).
+struct Attempt {
+    UtcMilliseconds began;
+    UtcMilliseconds ended;
+    std::string outcome;        ///< the class, for instance "unknown", "throttled"
+    std::optional<int> status;  ///< none without a response
+    std::string detail;         ///< the server's words or the failure, bounded, printable
+};
+
+/// One record as `list` and `show` see it.
+struct Record {
+    std::string id;
+    RecordState state = RecordState::waiting;
+    std::string conversation_id;        ///< the business id; empty where `conversation` is set
+    std::uint64_t conversation = 0;     ///< the database id; 0 where `conversation_id` is set
+    Sentiment sentiment = Sentiment::neutral;
+    std::string comment;        ///< empty: none
+    std::string metadata_json;  ///< JSON object as text; empty: none
+    Credential::Kind credential_kind = Credential::Kind::none;
+    UtcMilliseconds submitted_at = 0;
+    std::optional<UtcMilliseconds> due_at;
+    std::optional<UtcMilliseconds> delivered_at;
+    int attempts = 0;
+    std::string server_id;  ///< empty: none known
+    std::optional<int> last_status;
+    std::string last_error;      ///< empty: none
+    bool left_to_person = false;  ///< unknown, and only `resolve` decides it
+    std::vector<Attempt> history;  ///< filled by get()
+};
+
+/// Which records. Unset members do not restrict.
+struct Filter {
+    std::optional<RecordState> state;
+    std::optional<std::string> conversation_id;
+    std::optional<std::uint64_t> conversation;
+    std::optional<UtcMilliseconds> since;  ///< submitted at or after
+    std::string after;                     ///< a record's id: only those behind it in the order
+};
+
+enum class OutboxMode {
+    read_only,   ///< never writes, never blocks a submit
+    read_write,  ///< the file must exist
+    create,      ///< as read_write, made where missing (missing folders too)
+};
+
+/// Inspects and operates an outbox, also while an application has it open; sends
+/// nothing. One thread at a time. Every member throws Error. What changes records is
+/// durable on return and wakes the drainer.
+class AGENTSIGHT_API Outbox {
+  public:
+    explicit Outbox(const std::filesystem::path& path, OutboxMode mode = OutboxMode::read_only,
+                    const Options& options = {});
+    ~Outbox();
+    Outbox(Outbox&&) noexcept;
+    Outbox& operator=(Outbox&&) noexcept;
+
+    /// Where the default options put the outbox of `application` (Options::outbox_path).
+    static std::filesystem::path default_path(const std::string& application = {});
+
+    Status status() const;
+    Status counts() const { return status(); }
+
+    /// At most `limit` records, oldest first; page on with Filter::after. Short read
+    /// transactions: never pins the WAL.
+    std::vector<Record> list(const Filter& filter, std::size_t limit) const;
+
+    /// Calls `visit` with every record of the filter, in pages; stops when it says false.
+    void for_each(const Filter& filter, const std::function<bool(const Record&)>& visit) const;
+
+    /// One record with its history. Throws errc::not_found.
+    Record get(std::string_view id) const;
+
+    /// How many records the filter has. Exact; reads an index, or the records.
+    std::uint64_t count(const Filter& filter) const;
+
+    /// Commits one feedback exactly as ConversationManager does; the record is of the
+    /// kind `none`, sent under whatever credential the drainer has.
+    Receipt submit(std::string_view conversation_id, std::uint64_t conversation,
+                   std::string_view sentiment, std::optional<std::string_view> comment,
+                   std::string_view metadata_json, std::string_view id);
+
+    /// dead -> waiting, behind everything else; unknown -> waiting only with `force`
+    /// (a possible duplicate). Else errc::refused_state.
+    void requeue(std::string_view id, bool force = false);
+
+    /// Erases the text and counts the record as discarded. An unknown record only with
+    /// `force`; a claimed one never while a drainer lives. Else errc::refused_state.
+    void discard(std::string_view id, bool force = false);
+
+    /// A person settles an unknown record: it did arrive, or it is to be sent again.
+    void resolve_delivered(std::string_view id, std::string_view server_id = {});
+    void resolve_resend(std::string_view id);
+
+    /// Stops sending, durably, until release(), which ends every hold and its backoff.
+    void hold();
+    void release();
+
+  private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace agentsight

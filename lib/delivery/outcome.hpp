@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/exchange.hpp"
+
+namespace agentsight::delivery {
+
+/// What an attempt to create a feedback told us: the rows of the outcome table.
+enum class Class {
+    delivered,
+    link_down,           ///< nothing of the request was written
+    not_processed,       ///< 408, 421, 425
+    throttled,           ///< 429; 503 with Retry-After and the API's JSON
+    credential_refused,  ///< 401, 403 with the API's JSON
+    account_unpaid,      ///< the 401 that no other key changes
+    proxy,               ///< 407, 511
+    route_lost,          ///< 405, 410, 501; 404 that is not the API's JSON
+    not_found,           ///< 404 with the API's JSON: the conversation
+    refused,             ///< 400, 413, 422, other 4xx, with the API's JSON
+    intercepted,         ///< any other 4xx; 3xx but 303
+    unknown,             ///< everything else once a byte was written
+};
+
+struct Outcome {
+    Class what = Class::unknown;
+    std::optional<std::int64_t> retry_after_ms;  ///< throttled
+    std::string server_id;                       ///< delivered
+    std::optional<core::UtcMs> server_time;      ///< delivered
+    int status = 0;
+    bool server_error = false;  ///< unknown by a 5xx
+    std::string detail;         ///< the server's words or the failure; bounded, printable
+};
+
+/// Total: every evidence has a class. Pure.
+Outcome classify(const core::Evidence& evidence, std::string_view sentiment_sent);
+
+std::string_view to_string(Class what) noexcept;
+
+}  // namespace agentsight::delivery

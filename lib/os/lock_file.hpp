@@ -1,0 +1,50 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+
+#include "os/file.hpp"
+
+namespace agentsight::os {
+
+/// A file whose bytes are locks between processes, as open-file-description locks
+/// (F_OFD_SETLK): they die with the process, and a close elsewhere in it drops none. Not
+/// for threads of one process: the owner serialises them. After every lock the file's
+/// identity is compared with the path's: a file deleted or replaced by a cleaner is
+/// reopened and locked again, and `replaced()` counts it (locks on the old file are void).
+class LockFile {
+  public:
+    enum class Range : std::uint8_t { commit = 0, drain = 1, presence = 2, migrate = 3 };
+    enum class Mode { shared, exclusive };
+
+    LockFile() = default;
+    explicit LockFile(std::filesystem::path path);  ///< makes it 0600 where missing; CLOEXEC
+    ~LockFile();
+    LockFile(LockFile&&) noexcept;
+    LockFile& operator=(LockFile&&) noexcept;
+
+    /// Waits at most `wait`: retries with pauses that grow from 50 us to 2 ms. False: not
+    /// free in time. Throws std::system_error for anything else.
+    bool lock(Range range, Mode mode, std::chrono::milliseconds wait);
+    void unlock(Range range) noexcept;
+
+    /// Whether another process holds `range` exclusively.
+    bool held_by_other(Range range) const;
+
+    /// How often the file was found replaced since it was opened.
+    std::uint64_t replaced() const { return replaced_; }
+
+    /// A few bytes beside the locks: who drains. Best effort.
+    void write_note(std::string_view note) noexcept;
+    std::string read_note() const;
+
+  private:
+    void reopen();
+    std::filesystem::path path_;
+    int descriptor_ = -1;
+    FileIdentity identity_;
+    std::uint64_t replaced_ = 0;
+};
+
+}  // namespace agentsight::os

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agentsight/outbox.hpp"
+#include "core/random.hpp"
+#include "core/time.hpp"
+#include "outbox/record.hpp"
+
+namespace agentsight::outbox {
+
+struct StoreOptions {
+    std::filesystem::path path;
+    OutboxMode mode = OutboxMode::create;
+    std::chrono::milliseconds busy_timeout{5'000};
+    Durability durability = Durability::power_cut;
+    std::uint64_t max_records = 1'000'000;
+    std::uint64_t max_bytes = std::uint64_t{1} << 30;
+    WhenFull when_full = WhenFull::refuse;
+    std::uint64_t keep_delivered = 10'000;
+    bool allow_network_file_system = false;
+    const char* vfs = nullptr;  ///< SQLite's own seam; null: its default
+
+    /// After every commit that makes work for the drainer, before anybody is told of it.
+    std::function<void()> on_work;
+    /// Things to tell people: salvage, dropped records. Called without locks held.
+    std::function<void(const Event&)> on_event;
+};
+
+/// The durable queue. Any thread may call any member; all writes go through one commit
+/// queue (the caller that finds it free leads and commits for all that wait), one writing
+/// connection, one lock between processes that also covers checkpoints. Throws
+/// agentsight::Error. After fork(2) the child's calls throw errc::forked.
+///
+/// After a crash at any point: every acknowledged record is there; what was claimed is
+/// still `claimed` and begin_draining() makes it unknown.
+class Store {
+  public:
+    Store(StoreOptions options, const core::Clock& clock, core::Random& random);
+    ~Store();
+    Store(const Store&) = delete;
+    Store& operator=(const Store&) = delete;
+
+    /// Closes the file; later calls throw errc::closed. Bounded by the commit in progress.
+    void close() noexcept;
+
+    // --- submit: any thread, durable on return -------------------------------------------
+    SubmitResult submit(const Submission& submission);
+    /// All in one commit where they fit (64 a commit); results in order, each its own.
+    std::vector<SubmitResult> submit_many(std::span<const Submission> submissions);
+
+    // --- the drainer ----------------------------------------------------------------------
+    /// Takes the drain lock; false where another process has it.
+    bool try_become_drainer();
+    /// False also where a cleaner replaced the lock file and another process drains now.
+    bool is_drainer();
+    void stop_being_drainer() noexcept;
+    /// First step of a new drainer: every claimed record (of a dead process) becomes
+    /// unknown, due now. Returns what the last drainer remembered.
+    DrainState begin_draining();
+    /// Settles and claims in one transaction. At most 32 settlements a commit; more are split.
+    DrainReply drain(DrainRequest request);
+    /// Unknown records due by now, oldest due first; at most `limit`. Reads only.
+    std::vector<ClaimedRecord> due_unknowns(std::size_t limit, bool ignore_due = false);
+    /// All records of a conversation that are unknown (not left), in the order submitted.
+    std::vector<ClaimedRecord> unknowns_of(const core::ConversationKey& conversation);
+    /// Which of these server ids of `origin` a record of ours owns.
+    std::vector<std::string> owned(const std::string& origin, std::span<const std::string> ids);
+    /// A row of ours delivered to this conversation within the window, for the positive control.
+    std::optional<std::string> known_row(const core::ConversationKey& conversation,
+                                         const std::string& origin, core::UtcMs since);
+
+    // --- people, and the tool -------------------------------------------------------------
+    Status status();
+    std::vector<Record> list(const Filter& filter, std::size_t limit);
+    Record get(std::string_view id);
+    RecordState state_of(std::string_view id);
+    std::uint64_t count(const Filter& filter);
+    void requeue(std::string_view id, bool force);
+    void discard(std::string_view id, bool force);
+    void resolve_delivered(std::string_view id, std::string_view server_id);
+    void resolve_resend(std::string_view id);
+    void hold();
+    void release();
+
+    /// Now, on the axis of due times.
+    core::OutboxMs now() const;
+    core::Moment moment() const;
+    /// The files' common name: `path()` + "-lock", "-bell", "-alive".
+    const std::filesystem::path& path() const;
+
+    /// A settled record's state may have changed: grows with every commit of this process.
+    std::uint64_t commits() const noexcept;
+    /// Checkpoints with TRUNCATE and vacuums a little; for an idle drainer.
+    void tidy();
+
+  private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace agentsight::outbox
