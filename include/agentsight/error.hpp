@@ -78,6 +78,9 @@ class AGENTSIGHT_API Error : public std::system_error {
     Error(errc code, const std::string& message, std::string record_id = {});
     ~Error() override;
 
+    /// The message alone; the code's own sentence where the message is empty.
+    const char* what() const noexcept override;
+
     /// The record's id where one had been given or made: submitting again with
     /// this id can never store the feedback twice. Else empty.
     const std::string& id() const noexcept { return id_; }
@@ -89,6 +92,7 @@ class AGENTSIGHT_API Error : public std::system_error {
     Error& with_response(int http_status, std::string body);
 
   private:
+    std::string message_;
     std::string id_;
     std::string response_;
     int http_status_ = 0;
