@@ -1,54 +1,73 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
+
+#include "os/descriptor.hpp"
+#include "os/file.hpp"
 
 namespace agentsight::os {
 
 /// How processes wake the drainer, and learn that it is gone: two FIFOs beside the outbox.
 /// Both descriptors become readable; whoever waits on them (an event loop) drains them.
 /// `descriptor()` is -1 where the file system has no FIFOs: then a 30 s timer serves.
+/// Neither works in a child of fork(2): there every member does nothing.
 class Bell {
   public:
     Bell() = default;
     /// Makes the FIFO 0600 where missing; opens it O_RDWR|O_NONBLOCK|O_CLOEXEC, so that a
     /// ring never raises SIGPIPE and never blocks. A file that is no FIFO is refused (-1).
     explicit Bell(const std::filesystem::path& path);
-    ~Bell();
-    Bell(Bell&&) noexcept;
-    Bell& operator=(Bell&&) noexcept;
 
     /// One byte; a full FIFO has been rung already. Notices a replaced file, reopens. Any
-    /// thread, but one at a time.
+    /// thread, but one at a time; another thread may wait and call silence() meanwhile, on
+    /// another Bell of the same path.
     void ring() noexcept;
-    /// Reads all that was rung.
+    /// Reads all that was rung, and reopens the FIFO where a cleaner replaced it (which also
+    /// makes the descriptor readable): call it, then scan for work, whatever woke the loop.
     void silence() noexcept;
-    int descriptor() const { return descriptor_; }
+    /// To wait on; made at the first call, by whoever waits. It stays the same through a
+    /// replaced FIFO. Lend it to an event loop, which must not close it.
+    int descriptor();
 
   private:
+    void reopen() noexcept;
+    void watch_for_removal() noexcept;
+
     std::filesystem::path path_;
-    int descriptor_ = -1;
+    Descriptor fifo_;
+    std::optional<FileIdentity> identity_;
+    Descriptor waiting_;  ///< epoll over fifo_ and removal_: one descriptor for the loop
+    Descriptor removal_;  ///< inotify on the FIFO; not valid: a ring into a new file is missed
 };
 
 /// The drainer holds the write end of a FIFO; a follower's read end hangs up when it dies.
+/// A stopped drainer (SIGSTOP) holds it still.
+///
+/// The follower: watch(), then try the drain lock once more, then wait. In this order a
+/// drainer that dies at any moment is noticed: before watch() its lock is free at the try,
+/// after it the descriptor hangs up. After a hang-up: unwatch(), and again from the start.
+/// The drainer: take the lock, then raise().
 class DrainerSign {
   public:
     DrainerSign() = default;
     explicit DrainerSign(const std::filesystem::path& path);
-    ~DrainerSign();
-    DrainerSign(DrainerSign&&) noexcept;
-    DrainerSign& operator=(DrainerSign&&) noexcept;
 
-    void raise();   ///< become the drainer: hold the write end
-    void lower();   ///< close the write end: followers wake
+    void raise();  ///< become the drainer: hold the write end. Best effort, never throws
+    void lower();  ///< close the write end: followers wake
+    bool raised() const { return write_end_.valid(); }
     /// The read end for a follower (opened now, O_NONBLOCK): readable once the drainer is
     /// gone. -1 where it cannot be had. Stays this object's.
     int watch();
     void unwatch();
+    /// Follower, after watch(): whether somebody holds the write end. False though another
+    /// has the drain lock: it is about to raise, or could not: wait with a timer as well.
+    bool drainer_seen() const noexcept;
 
   private:
     std::filesystem::path path_;
-    int write_end_ = -1;
-    int read_end_ = -1;
+    Descriptor write_end_;
+    Descriptor read_end_;
 };
 
 }  // namespace agentsight::os

@@ -22,8 +22,17 @@ struct FileIdentity {
 std::optional<FileIdentity> identity(const std::filesystem::path& path) noexcept;
 
 enum class PathProblem {
-    none, missing, not_a_folder, not_a_file, foreign_owner, writable_by_others, symbolic_link, hard_link,
-    network_file_system, not_permitted, read_only
+    none,
+    missing,
+    not_a_folder,
+    not_a_file,
+    foreign_owner,
+    writable_by_others,
+    symbolic_link,
+    hard_link,
+    network_file_system,
+    not_permitted,
+    read_only
 };
 
 /// Makes `folder` and every missing parent, mode 0700, one by one, each parent fsynced; a
@@ -46,7 +55,8 @@ bool create_private_file(const std::filesystem::path& file);
 bool is_network_file_system(const std::filesystem::path& folder);
 
 /// Whole file as text, at most `max_bytes` (more: throws); none where it does not exist.
-std::optional<std::string> read_small_file(const std::filesystem::path& file, std::size_t max_bytes);
+std::optional<std::string> read_small_file(const std::filesystem::path& file,
+                                           std::size_t max_bytes);
 
 void sync_folder(const std::filesystem::path& folder);
 void rename_file(const std::filesystem::path& from, const std::filesystem::path& to);

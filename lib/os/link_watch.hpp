@@ -1,10 +1,17 @@
 #pragma once
 
+#include <memory>
+
+#include "os/descriptor.hpp"
+
 namespace agentsight::os {
+
+class LinkEvents;
 
 /// A descriptor that becomes readable when a network link comes up or an address is added
 /// (Linux: netlink, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR); -1 elsewhere or
 /// where the sandbox forbids it: then the application calls network_changed().
+/// It also becomes readable for less; drain() says whether it matters. One thread.
 class LinkWatch {
   public:
     LinkWatch();
@@ -12,12 +19,14 @@ class LinkWatch {
     LinkWatch(const LinkWatch&) = delete;
     LinkWatch& operator=(const LinkWatch&) = delete;
 
-    int descriptor() const { return descriptor_; }
-    /// Reads what has come; true where a link came up or an address was added.
+    int descriptor() const { return socket_.value(); }
+    /// Reads what has come; true where a link came up or an address was added that was not
+    /// there before, loopback and link-local ones apart.
     bool drain() noexcept;
 
   private:
-    int descriptor_ = -1;
+    Descriptor socket_;
+    std::unique_ptr<LinkEvents> events_;
 };
 
 }  // namespace agentsight::os

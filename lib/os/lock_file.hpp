@@ -3,7 +3,10 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <string>
+#include <string_view>
 
+#include "os/descriptor.hpp"
 #include "os/file.hpp"
 
 namespace agentsight::os {
@@ -13,6 +16,7 @@ namespace agentsight::os {
 /// for threads of one process: the owner serialises them. After every lock the file's
 /// identity is compared with the path's: a file deleted or replaced by a cleaner is
 /// reopened and locked again, and `replaced()` counts it (locks on the old file are void).
+/// In a child of fork(2) it has no locks, and no use of it succeeds.
 class LockFile {
   public:
     enum class Range : std::uint8_t { commit = 0, drain = 1, presence = 2, migrate = 3 };
@@ -20,10 +24,6 @@ class LockFile {
 
     LockFile() = default;
     explicit LockFile(std::filesystem::path path);  ///< makes it 0600 where missing; CLOEXEC
-    ~LockFile();
-    LockFile(LockFile&&) noexcept;
-    LockFile& operator=(LockFile&&) noexcept;
-
     /// Waits at most `wait`: retries with pauses that grow from 50 us to 2 ms. False: not
     /// free in time. Throws std::system_error for anything else.
     bool lock(Range range, Mode mode, std::chrono::milliseconds wait);
@@ -41,8 +41,10 @@ class LockFile {
 
   private:
     void reopen();
+    bool try_lock(Range range, Mode mode);
+
     std::filesystem::path path_;
-    int descriptor_ = -1;
+    Descriptor descriptor_;
     FileIdentity identity_;
     std::uint64_t replaced_ = 0;
 };

@@ -1,0 +1,8 @@
+#pragma once
+
+namespace agentsight::os {
+
+/// A program the application starts does not inherit this descriptor (FD_CLOEXEC).
+void close_on_exec(int descriptor) noexcept;
+
+}  // namespace agentsight::os
