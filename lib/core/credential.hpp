@@ -19,4 +19,8 @@ std::optional<std::string> credential_problem(const Credential& credential);
 /// None with `problem` set otherwise.
 std::optional<Credential> parse_credential_line(std::string_view text, std::string& problem);
 
+/// "ags_", 32 hex digits, "_", 6 hex digits, in any case. Another shape deserves a warning
+/// and no more: a self-hosted or later server may issue others.
+bool has_usual_shape(const ApiKey& key);
+
 }  // namespace agentsight::core
