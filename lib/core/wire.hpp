@@ -17,12 +17,14 @@ namespace agentsight::core {
 /// Which of the API's two routes creates a feedback.
 enum class Route { conversation_feedbacks, feedbacks };
 
-/// The POST that creates `feedback`. `collected_at` (ISO 8601) is added to the metadata
-/// unless the caller's has one, or is empty. Member order as the upstream client's.
+/// The POST that creates `feedback`. `collected_at` (ISO 8601; empty: none) is added to the
+/// metadata unless the caller's has such a member. Member order as the upstream client's.
+/// The route `feedbacks` documents no metadata: there it stays at home.
 HttpRequest create_request(Route route, const Feedback& feedback, const Uuid& id,
                            std::string_view collected_at);
 
-/// GET /api/feedbacks/ for one conversation, newest first, rows created at or after `since`.
+/// GET /api/feedbacks/ for one conversation, newest first, rows created at or after `since`,
+/// 100 a page. A server that does not know a filter ignores it: check the rows.
 HttpRequest list_feedbacks_request(const ConversationKey& conversation, UtcMs since, int page);
 /// GET /api/conversations/?conversation_id=X&full=false&include_deleted=true&page_size=1
 HttpRequest find_conversation_request(std::string_view business_id);
@@ -36,6 +38,13 @@ struct ServerRow {
     std::string comment;
     std::string source;  ///< empty: not shown
     std::optional<UtcMs> created_at;
+    std::optional<std::string> conversation;     ///< the database id, where shown
+    std::optional<std::string> conversation_id;  ///< the business id, where shown
+    std::optional<std::string> kind;             ///< of a feedback, where shown
+
+    /// False where the row shows that it is of another conversation, or of another kind
+    /// than a conversation's feedback. Business ids are compared as the server trims them.
+    bool may_be_of(const ConversationKey& key) const;
 };
 
 /// A list page or a conversation with its feedbacks.
@@ -44,11 +53,13 @@ struct ServerRows {
     bool more = false;  ///< a next page exists
 };
 
-/// None where the body is not the API's JSON of that kind, or a row lacks its id.
+/// None where the body is not the API's JSON of that kind, or a row lacks its id or has a
+/// member of another type than documented.
 std::optional<ServerRows> parse_feedback_list(std::string_view body);
 std::optional<ServerRows> parse_conversation(std::string_view body);
-/// results[0].id, checked against the business id where the row shows it; outer none: not
-/// the API's JSON; empty text: no such conversation.
+/// The id of the row that shows the business id, else of a first row that shows none. Outer
+/// none: not the API's JSON, or only rows of other conversations (the filter was ignored, so
+/// they prove nothing); empty text: no such conversation.
 std::optional<std::string> parse_found_conversation(std::string_view body,
                                                     std::string_view business_id);
 
@@ -58,7 +69,8 @@ struct Created {
     std::optional<UtcMs> created_at;
     std::optional<std::string> sentiment;  ///< where echoed
 };
-/// None unless the body is one complete JSON object bearing a non-empty id (text or integer).
+/// None unless the body is one complete JSON object bearing an id: an integer, or text that
+/// is not blank, of at most 255 bytes, without control characters.
 std::optional<Created> parse_created(std::string_view body);
 
 /// Whether an error's body is the API's: a JSON object. `detail` gets its words: detail,
