@@ -1,6 +1,6 @@
-#include <fcntl.h>
+#include "os/close_on_exec.hpp"
 
-#include "os/descriptor.hpp"
+#include <fcntl.h>
 
 namespace agentsight::os {
 
