@@ -8,3 +8,4 @@
 #include "agentsight/options.hpp"
 #include "agentsight/outbox.hpp"
 #include "agentsight/status.hpp"
+#include "agentsight/version.hpp"

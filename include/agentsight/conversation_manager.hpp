@@ -24,15 +24,6 @@ struct RecordId {
     std::string_view value;
 };
 
-/// One feedback whose metadata is JSON text already. A view: submitting copies.
-struct Feedback {
-    ConversationRef conversation;
-    SentimentRef sentiment;
-    std::optional<std::string_view> comment = std::nullopt;
-    std::string_view metadata_json = {};  ///< empty: none
-    std::string_view id = {};             ///< empty: the library makes one
-};
-
 /// Takes feedback, keeps it, delivers it. Any thread may call any member; only one
 /// process of those that open the same outbox delivers, all may submit. After fork(2)
 /// a child's calls fail with errc::forked: it makes a manager of its own.
@@ -64,8 +55,8 @@ class AGENTSIGHT_API ConversationManager {
     /// The same without exceptions: on failure fills `ec`; the receipt then holds the
     /// record's id where one was made, else nothing.
     Receipt submit_feedback(const ConversationRef& conversation, const SentimentRef& sentiment,
-                            std::optional<std::string_view> comment,
-                            const nlohmann::json& metadata, std::error_code& ec) {
+                            std::optional<std::string_view> comment, const nlohmann::json& metadata,
+                            std::error_code& ec) {
         return submit_json({conversation, sentiment, comment, {}, {}}, metadata, &ec);
     }
     Receipt submit_feedback(const ConversationRef& conversation, const SentimentRef& sentiment,
@@ -86,8 +77,7 @@ class AGENTSIGHT_API ConversationManager {
         return submit_json({conversation, sentiment, comment, {}, checked(id)}, metadata, nullptr);
     }
     Receipt submit_feedback(RecordId id, const ConversationRef& conversation,
-                            const SentimentRef& sentiment,
-                            std::optional<std::string_view> comment,
+                            const SentimentRef& sentiment, std::optional<std::string_view> comment,
                             const nlohmann::json& metadata, std::error_code& ec) {
         return submit_json({conversation, sentiment, comment, {}, checked(id)}, metadata, &ec);
     }
@@ -166,8 +156,7 @@ class AGENTSIGHT_API ConversationManager {
     static std::string_view checked(RecordId id) {
         return id.value.empty() ? std::string_view{"-"} : id.value;
     }
-    Receipt submit(const Feedback& feedback, std::error_code metadata_problem,
-                   std::error_code* ec);
+    Receipt submit(const Feedback& feedback, std::error_code metadata_problem, std::error_code* ec);
     void async_submit(const Feedback& feedback, std::error_code metadata_problem,
                       SubmitCallback callback);
 

@@ -45,7 +45,7 @@ enum class errc {
     out_of_memory,
     // The file cannot be used as an outbox, and was left untouched.
     read_only = 400,
-    unsafe_path,          ///< a folder or file owned or writable by others, a link, not a regular file
+    unsafe_path,  ///< a folder or file owned or writable by others, a link, not a regular file
     network_file_system,  ///< see Options::allow_network_file_system
     foreign_file,         ///< a database of another application
     newer_schema,         ///< written by a newer version of this library

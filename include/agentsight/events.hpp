@@ -66,9 +66,9 @@ struct Alarm {  ///< something a person should look at
 };
 }  // namespace event
 
-using Event = std::variant<event::Submitted, event::Delivered, event::AttemptFailed, event::Held,
-                           event::Released, event::DeadLetter, event::Salvaged, event::Dropped,
-                           event::Alarm>;
+using Event =
+    std::variant<event::Submitted, event::Delivered, event::AttemptFailed, event::Held,
+                 event::Released, event::DeadLetter, event::Salvaged, event::Dropped, event::Alarm>;
 using Observer = std::function<void(const Event&)>;
 
 enum class LogLevel { debug, info, warning, error };

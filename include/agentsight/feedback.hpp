@@ -23,14 +23,14 @@ class ConversationRef {
   public:
     ConversationRef(std::string_view business_id) noexcept : text_(business_id) {}
     ConversationRef(const std::string& business_id) noexcept : text_(business_id) {}
-    ConversationRef(const char* business_id) noexcept
-        : text_(business_id ? business_id : "") {}
+    ConversationRef(const char* business_id) noexcept : text_(business_id ? business_id : "") {}
     template <std::integral T>
-        requires(!std::same_as<T, bool> && !std::same_as<T, char> && !std::same_as<T, wchar_t> &&
-                 !std::same_as<T, char8_t> && !std::same_as<T, char16_t> &&
-                 !std::same_as<T, char32_t>)
-    ConversationRef(T database_id) noexcept
-        : number_(database_id > 0 ? static_cast<std::uint64_t>(database_id) : 0), is_number_(true) {}
+    requires(!std::same_as<T, bool> && !std::same_as<T, char> && !std::same_as<T, wchar_t> &&
+             !std::same_as<T, char8_t> && !std::same_as<T, char16_t> && !std::same_as<T, char32_t>)
+        ConversationRef(T database_id)
+    noexcept
+        : number_(database_id > 0 ? static_cast<std::uint64_t>(database_id) : 0),
+          is_number_(true) {}
 
     bool is_number() const noexcept { return is_number_; }
     std::string_view text() const noexcept { return text_; }
@@ -55,6 +55,15 @@ class SentimentRef {
 
   private:
     std::string_view text_;
+};
+
+/// One feedback whose metadata is JSON text already. A view: submitting copies.
+struct Feedback {
+    ConversationRef conversation;
+    SentimentRef sentiment;
+    std::optional<std::string_view> comment = std::nullopt;
+    std::string_view metadata_json = {};  ///< empty: none
+    std::string_view id = {};             ///< empty: the library makes one
 };
 
 /// Where a record stands. Every state may become `delivered` on proof.

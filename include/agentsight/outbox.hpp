@@ -31,8 +31,8 @@ struct Attempt {
 struct Record {
     std::string id;
     RecordState state = RecordState::waiting;
-    std::string conversation_id;        ///< the business id; empty where `conversation` is set
-    std::uint64_t conversation = 0;     ///< the database id; 0 where `conversation_id` is set
+    std::string conversation_id;     ///< the business id; empty where `conversation` is set
+    std::uint64_t conversation = 0;  ///< the database id; 0 where `conversation_id` is set
     Sentiment sentiment = Sentiment::neutral;
     std::string comment;        ///< empty: none
     std::string metadata_json;  ///< JSON object as text; empty: none
@@ -43,8 +43,8 @@ struct Record {
     int attempts = 0;
     std::string server_id;  ///< empty: none known
     std::optional<int> last_status;
-    std::string last_error;      ///< empty: none
-    bool left_to_person = false;  ///< unknown, and only `resolve` decides it
+    std::string last_error;        ///< empty: none
+    bool left_to_person = false;   ///< unknown, and only `resolve` decides it
     std::vector<Attempt> history;  ///< filled by get()
 };
 
@@ -95,9 +95,7 @@ class AGENTSIGHT_API Outbox {
 
     /// Commits one feedback exactly as ConversationManager does; the record is of the
     /// kind `none`, sent under whatever credential the drainer has.
-    Receipt submit(std::string_view conversation_id, std::uint64_t conversation,
-                   std::string_view sentiment, std::optional<std::string_view> comment,
-                   std::string_view metadata_json, std::string_view id);
+    Receipt submit(const Feedback& feedback);
 
     /// dead -> waiting, behind everything else; unknown -> waiting only with `force`
     /// (a possible duplicate). Else errc::refused_state.

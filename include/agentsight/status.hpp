@@ -41,12 +41,12 @@ struct Status {
     std::uint64_t discarded = 0;
     std::uint64_t dropped = 0;
     std::uint64_t possible_duplicates = 0;
-    std::uint64_t waiting_for_other_credential = 0;  ///< of `waiting`: of the other kind
+    std::uint64_t waiting_for_other_credential = 0;      ///< of `waiting`: of the other kind
     std::optional<UtcMilliseconds> oldest_submitted_at;  ///< of waiting, claimed, unknown
     std::optional<UtcMilliseconds> last_delivered_at;
     std::optional<Hold> hold;  ///< of several: a person's first, then the one that ends last
     std::optional<Drainer> drainer;
-    std::uint64_t bytes = 0;  ///< database and WAL
+    std::uint64_t bytes = 0;      ///< database and WAL
     bool bell_is_polled = false;  ///< no FIFO here: other processes' records wait up to 30 s
 };
 

@@ -1,0 +1,161 @@
+#include <utility>
+
+#include "agentsight/outbox.hpp"
+#include "core/feedback.hpp"
+#include "core/uuid.hpp"
+#include "os/bell.hpp"
+#include "os/clock.hpp"
+#include "outbox/store.hpp"
+#include "settings.hpp"
+
+namespace agentsight {
+namespace {
+
+outbox::StoreOptions store_options(const std::filesystem::path& path, OutboxMode mode,
+                                   const Options& options) {
+    outbox::StoreOptions result;
+    result.path = path;
+    result.mode = mode;
+    result.busy_timeout = options.busy_timeout;
+    result.durability = options.durability;
+    result.max_records = options.max_records;
+    result.max_bytes = options.max_bytes;
+    result.when_full = options.when_full;
+    result.keep_delivered = options.keep_delivered;
+    result.allow_network_file_system = options.allow_network_file_system;
+    return result;
+}
+
+/// Records a visitor sees at a time: short read transactions, bounded memory.
+constexpr std::size_t page_size = 256;
+
+}  // namespace
+
+class Outbox::Impl {
+  public:
+    Impl(const std::filesystem::path& path, OutboxMode mode, const Options& options)
+        : limits_{options.max_metadata_bytes},
+          store_(with_bell(store_options(path, mode, options)), clock_, random_) {}
+
+    outbox::Store& store() { return store_; }
+
+    Receipt submit(const Feedback& feedback) {
+        outbox::Submission submission;
+        if (!feedback.id.empty()) {
+            submission.id = core::Uuid::parse(feedback.id);
+            if (!submission.id) {
+                refuse(errc::record_id_invalid);
+            }
+        }
+        const core::FeedbackInput input{feedback.conversation,
+                                        feedback.sentiment,
+                                        feedback.comment,
+                                        feedback.metadata_json,
+                                        {}};
+        if (const std::error_code problem = core::validate(input, limits_, submission.feedback)) {
+            refuse(problem);
+        }
+        const outbox::SubmitResult result = store_.submit(submission);
+        Receipt receipt{result.has_id ? result.id.text() : std::string(), result.stored};
+        if (result.error) {
+            throw Error(static_cast<errc>(result.error.value()), result.message, receipt.id);
+        }
+        return receipt;
+    }
+
+  private:
+    /// Whatever we commit wakes the drainer, wherever it runs; the bell is opened when it is
+    /// first needed, which is after the store has checked its folder.
+    outbox::StoreOptions with_bell(outbox::StoreOptions options) {
+        options.on_work = [this] {
+            if (!bell_) {
+                std::filesystem::path path = store_.path();
+                path += "-bell";
+                bell_ = std::make_unique<os::Bell>(path);
+            }
+            bell_->ring();
+        };
+        return options;
+    }
+
+    [[noreturn]] void refuse(std::error_code problem) const {
+        throw Error(static_cast<errc>(problem.value()), core::validation_message(problem, limits_));
+    }
+
+    const core::ValidationLimits limits_;
+    os::SystemClock clock_;
+    os::SystemRandom random_;
+    std::unique_ptr<os::Bell> bell_;
+    outbox::Store store_;
+};
+
+Outbox::Outbox(const std::filesystem::path& path, OutboxMode mode, const Options& options)
+    : impl_(std::make_unique<Impl>(path, mode, options)) {}
+Outbox::~Outbox() = default;
+Outbox::Outbox(Outbox&&) noexcept = default;
+Outbox& Outbox::operator=(Outbox&&) noexcept = default;
+
+std::filesystem::path Outbox::default_path(const std::string& application) {
+    Options options;
+    options.application = application;
+    return resolve_outbox_path(options);
+}
+
+Status Outbox::status() const {
+    return impl_->store().status();
+}
+
+std::vector<Record> Outbox::list(const Filter& filter, std::size_t limit) const {
+    return impl_->store().list(filter, limit);
+}
+
+void Outbox::for_each(const Filter& filter, const std::function<bool(const Record&)>& visit) const {
+    Filter rest = filter;
+    while (true) {
+        const std::vector<Record> page = impl_->store().list(rest, page_size);
+        for (const Record& record : page) {
+            if (!visit(record)) {
+                return;
+            }
+        }
+        if (page.size() < page_size) {
+            return;
+        }
+        rest.after = page.back().id;
+    }
+}
+
+Record Outbox::get(std::string_view id) const {
+    return impl_->store().get(id);
+}
+
+std::uint64_t Outbox::count(const Filter& filter) const {
+    return impl_->store().count(filter);
+}
+
+Receipt Outbox::submit(const Feedback& feedback) {
+    return impl_->submit(feedback);
+}
+
+void Outbox::requeue(std::string_view id, bool force) {
+    impl_->store().requeue(id, force);
+}
+void Outbox::discard(std::string_view id, bool force) {
+    impl_->store().discard(id, force);
+}
+
+void Outbox::resolve_delivered(std::string_view id, std::string_view server_id) {
+    impl_->store().resolve_delivered(id, server_id);
+}
+void Outbox::resolve_resend(std::string_view id) {
+    impl_->store().resolve_resend(id);
+}
+
+void Outbox::hold() {
+    impl_->store().hold();
+}
+void Outbox::release() {
+    impl_->store().release();
+}
+
+}  // namespace agentsight

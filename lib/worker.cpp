@@ -1,0 +1,191 @@
+#include "worker.hpp"
+
+#include <system_error>
+#include <utility>
+
+#include "agentsight/error.hpp"
+#include "os/process.hpp"
+#include "worker_thread.hpp"
+
+namespace agentsight {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+/// Where another process drains, its progress shows only in the file.
+constexpr milliseconds follower_look{20};
+
+/// After close()'s deadline: what ending the aborted exchanges may take.
+constexpr milliseconds close_grace{150};
+
+}  // namespace
+
+Worker::Worker(const Settings& settings, std::shared_ptr<outbox::Store> store,
+               std::shared_ptr<Relay> relay, const core::Clock& clock, core::Random& random)
+    : settings_(settings),
+      store_(std::move(store)),
+      relay_(std::move(relay)),
+      clock_(clock),
+      random_(random),
+      loop_(std::make_shared<Thread>(*this)),
+      fork_generation_(os::fork_generation()) {}
+
+Worker::~Worker() = default;
+
+void Worker::start() {
+    try {
+        thread_ = std::thread([self = shared_from_this()] { self->loop_->run(); });
+    } catch (const std::system_error&) {
+        relay_->log(LogLevel::error,
+                    "no thread could be started: feedback is kept, nothing is sent until the "
+                    "application starts again");
+    }
+}
+
+void Worker::work_committed() noexcept {
+    news_ = true;
+    loop_->ring();
+}
+
+void Worker::wake() noexcept {
+    loop_->wake();
+}
+
+bool Worker::enqueue(QueuedSubmit& submit) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (closed_ || !thread_.joinable()) {
+            throw Error(errc::closed, "submitting feedback: the manager has been closed");
+        }
+        if (submits_.size() >= max_queued_submits) {
+            return false;
+        }
+        submits_.push_back(std::move(submit));
+    }
+    wake();
+    return true;
+}
+
+/// Numbers what the caller just asked for; the thread has seen it once it answers.
+std::uint64_t Worker::request() {
+    return ++requested_;
+}
+
+bool Worker::flush(milliseconds deadline) {
+    const auto until = steady_clock::now() + deadline;
+    news_ = true;
+    std::unique_lock lock(mutex_);
+    ++control_.flushes;
+    const std::uint64_t asked = request();
+    loop_->ring();
+    const auto seen = [&] { return view_.ended || view_.answered >= asked; };
+    changed_.wait_until(lock, until, seen);
+    bool settled = false;
+    while (seen() && view_.draining && !view_.ended && steady_clock::now() < until) {
+        settled = view_.settled;
+        if (settled || view_.needs_person) {
+            break;
+        }
+        const std::uint64_t ticks = view_.ticks;
+        changed_.wait_until(lock, until, [&] { return view_.ticks != ticks; });
+    }
+    const bool follows = !view_.draining && !view_.ended && !view_.needs_person;
+    if (follows && !settled) {
+        lock.unlock();
+        settled = poll_until_drained(until);
+        lock.lock();
+    }
+    --control_.flushes;
+    request();
+    lock.unlock();
+    wake();
+    return settled;
+}
+
+/// Another process drains: rings it, and looks into the file until nothing waits.
+bool Worker::poll_until_drained(steady_clock::time_point deadline) {
+    while (true) {
+        const Status status = store_->status();
+        if (status.waiting == status.waiting_for_other_credential && status.claimed == 0) {
+            return true;
+        }
+        const auto now = steady_clock::now();
+        if (now >= deadline) {
+            return false;
+        }
+        wait_for_change(std::min(deadline, now + follower_look));
+    }
+}
+
+void Worker::wait_for_change(steady_clock::time_point deadline) {
+    std::unique_lock lock(mutex_);
+    const std::uint64_t ticks = view_.ticks;
+    if (!view_.draining) {
+        deadline = std::min(deadline, steady_clock::now() + follower_look);
+    }
+    changed_.wait_until(lock, deadline, [&] { return view_.ticks != ticks || view_.ended; });
+}
+
+void Worker::pause(bool paused) {
+    {
+        const std::lock_guard lock(mutex_);
+        control_.pause = paused;
+        request();
+    }
+    wake();
+}
+
+void Worker::set_credential(Credential credential) {
+    {
+        const std::lock_guard lock(mutex_);
+        control_.credential = std::move(credential);
+        request();
+    }
+    wake();
+}
+
+void Worker::network_changed() {
+    {
+        const std::lock_guard lock(mutex_);
+        control_.network_changed = true;
+        request();
+    }
+    wake();
+}
+
+void Worker::close(milliseconds deadline) {
+    const std::lock_guard closing(close_mutex_);
+    if (!thread_.joinable()) {
+        closed_ = true;
+        return;
+    }
+    if (os::fork_generation() != fork_generation_) {
+        thread_.detach();  // it lives in the parent
+        return;
+    }
+    const auto at = steady_clock::now() + deadline;
+    {
+        const std::lock_guard lock(mutex_);
+        closed_ = true;
+        control_.close_at = at;
+        request();
+    }
+    wake();
+    if (thread_.get_id() == std::this_thread::get_id()) {
+        thread_.detach();  // inside a callback: the thread ends by itself, and keeps us until then
+        return;
+    }
+    bool ended = false;
+    {
+        std::unique_lock lock(mutex_);
+        ended = changed_.wait_until(lock, at + close_grace, [&] { return view_.ended; });
+    }
+    if (ended) {
+        thread_.join();
+    } else {
+        thread_.detach();  // a callback of the application, or the disk, holds it
+    }
+}
+
+}  // namespace agentsight

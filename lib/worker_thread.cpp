@@ -1,0 +1,488 @@
+#include "worker_thread.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "agentsight/version.hpp"
+#include "os/process.hpp"
+
+namespace agentsight {
+namespace {
+
+namespace asio = boost::asio;
+using std::chrono::milliseconds;
+
+/// Without FIFOs nobody can wake us: look this often.
+constexpr milliseconds poll_interval{30'000};
+/// A suspend shows as boot time running ahead of the monotonic clock.
+constexpr std::int64_t suspend_threshold_ms = 2'000;
+
+net::TransportOptions transport_options(const Settings& settings) {
+    const Options& options = settings.options;
+    net::TransportOptions result;
+    result.endpoint = settings.endpoint;
+    result.credential = options.credential;
+    result.allow_insecure = options.allow_insecure;
+    result.ca_file = options.ca_file;
+    result.connections = static_cast<std::size_t>(options.connections);
+    result.request_timeout = options.request_timeout;
+    result.connect_timeout = options.connect_timeout;
+    result.user_agent = user_agent();
+    return result;
+}
+
+delivery::Policy policy(const Settings& settings, Credential::Kind kind) {
+    const Options& options = settings.options;
+    delivery::Policy result;
+    result.connections = options.connections;
+    result.kind = kind;
+    result.origin = settings.endpoint.origin();
+    result.dialect = options.dialect;
+    result.when_unknown = options.when_unknown;
+    result.stamp_collected_at = options.stamp_collected_at;
+    result.reconcile_after_ms = options.reconcile_after.count();
+    result.not_found_grace_ms = options.not_found_grace.count();
+    result.backoff_base_ms = options.backoff_base.count();
+    result.backoff_cap_ms = options.backoff_cap.count();
+    return result;
+}
+
+std::filesystem::path beside(const outbox::Store& store, const char* suffix) {
+    std::filesystem::path path = store.path();
+    path += suffix;
+    return path;
+}
+
+std::int64_t monotonic_ms() {
+    return std::chrono::duration_cast<milliseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
+
+}  // namespace
+
+Worker::Thread::Readable::Readable(asio::io_context& context, std::function<void()> ready)
+    : stream_(context), ready_(std::move(ready)) {}
+
+Worker::Thread::Readable::~Readable() {
+    unwatch();
+}
+
+void Worker::Thread::Readable::watch(int descriptor) {
+    unwatch();
+    if (descriptor < 0) {
+        return;
+    }
+    stream_.assign(descriptor);
+    arm();
+}
+
+void Worker::Thread::Readable::unwatch() noexcept {
+    ++watch_;
+    if (stream_.is_open()) {
+        stream_.release();  // lib/os owns and closes it
+    }
+}
+
+void Worker::Thread::Readable::arm() {
+    stream_.async_wait(asio::posix::stream_descriptor::wait_read,
+                       [this, watch = watch_](const boost::system::error_code& error) {
+                           if (error || watch != watch_) {
+                               return;
+                           }
+                           ready_();
+                           if (watch == watch_) {
+                               arm();
+                           }
+                       });
+}
+
+Worker::Thread::Thread(Worker& worker)
+    : worker_(worker),
+      store_(*worker.store_),
+      work_(context_.get_executor()),
+      timer_(context_),
+      close_timer_(context_),
+      bell_(beside(store_, "-bell")),
+      sign_(beside(store_, "-alive")),
+      bell_rung_(context_,
+                 [this] {
+                     bell_.silence();
+                     worker_.news_ = true;
+                     wake();
+                 }),
+      drainer_gone_(context_,
+                    [this] {
+                        drainer_gone_.unwatch();
+                        sign_.unwatch();
+                        wake();
+                    }),
+      link_changed_(context_,
+                    [this] {
+                        if (link_watch_->drain() && started_) {
+                            transport_.drop_idle();
+                            engine_->network_changed();
+                            wake();
+                        }
+                    }),
+      transport_(context_, transport_options(worker.settings_), worker.clock_),
+      kind_(worker.settings_.options.credential.kind()) {
+    suspend_offset_ = worker_.clock_.now().boot_ms - monotonic_ms();
+    bell_is_polled_ = bell_.descriptor() < 0;
+}
+
+Worker::Thread::~Thread() = default;
+
+void Worker::Thread::run() {
+    os::block_all_signals();
+    wake();
+    while (!ended_) {
+        try {
+            context_.run();
+        } catch (...) {
+            recover("the worker's loop");
+        }
+        context_.restart();
+    }
+}
+
+void Worker::Thread::wake() noexcept {
+    if (tick_posted_.exchange(true)) {
+        return;
+    }
+    try {
+        asio::post(context_, [this] { tick(); });
+    } catch (...) {
+        tick_posted_ = false;  // out of memory: the next wake tries again
+    }
+}
+
+void Worker::Thread::ring() noexcept {
+    if (!draining_) {
+        const std::lock_guard lock(bell_mutex_);
+        bell_.ring();
+    }
+    wake();
+}
+
+void Worker::Thread::tick() noexcept {
+    tick_posted_ = false;
+    try {
+        tick_or_throw();
+        failures_in_row_ = 0;
+    } catch (const std::exception& error) {
+        recover(error.what());
+    } catch (...) {
+        recover("an unknown exception");
+    }
+    worker_.relay_->run();
+    publish();
+}
+
+void Worker::Thread::tick_or_throw() {
+    take_control();
+    commit_queued_submits();
+    if (closing_) {
+        if (in_flight_ == 0) {
+            finish_close();
+        }
+        return;
+    }
+    notice_suspend();
+    drain();
+}
+
+/// What went wrong is told; the worker starts again after a growing pause, never dies.
+void Worker::Thread::recover(const char* what) noexcept {
+    failures_in_row_ = std::min(failures_in_row_ + 1, 6);
+    const milliseconds pause{1'000 << failures_in_row_};
+    try {
+        worker_.relay_->log(LogLevel::error, std::string("sending failed and starts again in ") +
+                                                 std::to_string(pause.count()) + " ms: " + what);
+        if (closing_) {
+            if (in_flight_ == 0) {
+                finish_close();
+            }
+            return;
+        }
+        resign();
+        arm_in(pause);
+    } catch (...) {
+        arm_in(pause);
+    }
+}
+
+void Worker::Thread::take_control() {
+    Control control;
+    {
+        const std::lock_guard lock(worker_.mutex_);
+        control = std::exchange(worker_.control_, Control{});
+        worker_.control_.flushes = control.flushes;
+        seen_request_ = worker_.requested_;
+    }
+    if (control.credential) {
+        kind_ = control.credential->kind();
+        transport_.set_credential(*std::move(control.credential));
+        if (started_) {
+            engine_->set_credential(kind_);
+        }
+    }
+    if (control.pause) {
+        paused_ = *control.pause;
+        if (started_) {
+            engine_->pause(paused_);
+        }
+    }
+    if (control.network_changed && started_) {
+        transport_.drop_idle();
+        engine_->network_changed();
+    }
+    if ((control.flushes > 0) != (flushes_ > 0) && started_) {
+        engine_->full_speed(control.flushes > 0);
+    }
+    flushes_ = control.flushes;
+    if (control.close_at && !closing_) {
+        closing_ = true;
+        begin_close(*control.close_at);
+    }
+}
+
+void Worker::Thread::commit_queued_submits() {
+    std::vector<QueuedSubmit> batch;
+    {
+        const std::lock_guard lock(worker_.mutex_);
+        batch.swap(worker_.submits_);
+    }
+    if (batch.empty()) {
+        return;
+    }
+    std::vector<outbox::Submission> submissions;
+    submissions.reserve(batch.size());
+    for (QueuedSubmit& queued : batch) {
+        submissions.push_back(std::move(queued.submission));
+    }
+    std::vector<outbox::SubmitResult> results;
+    try {
+        results = store_.submit_many(submissions);
+    } catch (const Error& error) {
+        outbox::SubmitResult failed;
+        failed.error = error.code();
+        results.assign(batch.size(), failed);
+    } catch (const std::bad_alloc&) {
+        outbox::SubmitResult failed;
+        failed.error = errc::out_of_memory;
+        results.assign(batch.size(), failed);
+    }
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+        const outbox::SubmitResult& result = results[i];
+        Receipt receipt{result.has_id ? result.id.text() : std::string(), result.stored};
+        if (!result.error && result.stored && worker_.relay_->listens()) {
+            worker_.relay_->post(event::Submitted{receipt.id});
+        }
+        worker_.relay_->call([callback = std::move(batch[i].callback), error = result.error,
+                              receipt = std::move(receipt)] { callback(error, receipt); });
+    }
+}
+
+void Worker::Thread::notice_suspend() {
+    const std::int64_t offset = worker_.clock_.now().boot_ms - monotonic_ms();
+    if (offset - suspend_offset_ > suspend_threshold_ms) {
+        transport_.abort();  // what was in flight is unknown; connections are long dead
+        if (started_) {
+            engine_->resumed();
+        }
+    }
+    suspend_offset_ = offset;
+}
+
+bool Worker::Thread::may_drain() const {
+    return !closing_ && !paused_;
+}
+
+void Worker::Thread::drain() {
+    if (!may_drain()) {
+        if (started_ && in_flight_ == 0) {
+            resign();
+        }
+        return;
+    }
+    if (kind_ == Credential::Kind::none && no_credential_told_) {
+        return;
+    }
+    if (!started_ && !become_drainer()) {
+        if (sign_.watch() < 0) {
+            arm_in(poll_interval);
+        }
+        return;
+    }
+    if (worker_.news_.exchange(false)) {
+        engine_->rung();
+    }
+    delivery::Engine::Step step = engine_->step();
+    start_tasks(std::move(step.start));
+    relay_events();
+    arm(step.wake_at);
+    if (kind_ == Credential::Kind::none && in_flight_ == 0) {
+        no_credential_told_ = true;
+        resign();  // the hold is written down; whoever has a credential may drain
+    }
+}
+
+/// Watches the drainer's sign before the second try, so that a death between is seen.
+bool Worker::Thread::become_drainer() {
+    if (!store_.try_become_drainer()) {
+        const int sign = sign_.watch();
+        if (!store_.try_become_drainer()) {
+            drainer_gone_.watch(sign);
+            return false;
+        }
+    }
+    drainer_gone_.unwatch();
+    sign_.unwatch();
+    sign_.raise();
+    draining_ = true;
+    bell_rung_.watch(bell_.descriptor());  // armed before the first scan
+    if (!link_watch_) {
+        link_watch_.emplace();
+    }
+    link_changed_.watch(link_watch_->descriptor());
+    ++generation_;
+    engine_ = std::make_unique<delivery::Engine>(store_, policy(worker_.settings_, kind_),
+                                                 worker_.random_);
+    engine_->start();
+    engine_->full_speed(flushes_ > 0);
+    started_ = true;
+    worker_.news_ = true;
+    return true;
+}
+
+void Worker::Thread::resign() noexcept {
+    if (started_) {
+        try {
+            engine_->stop();
+            relay_events();
+        } catch (const std::exception& error) {
+            worker_.relay_->log(LogLevel::error,
+                                std::string("giving claims back: ") + error.what());
+        }
+    }
+    started_ = false;
+    draining_ = false;
+    engine_.reset();
+    bell_rung_.unwatch();
+    link_changed_.unwatch();
+    store_.stop_being_drainer();
+    sign_.lower();
+}
+
+void Worker::Thread::start_tasks(std::vector<delivery::Task> tasks) {
+    for (delivery::Task& task : tasks) {
+        ++in_flight_;
+        asio::co_spawn(context_, perform(std::move(task), generation_), asio::detached);
+    }
+}
+
+/// An answer for an engine that was given up meanwhile is dropped: its record is still
+/// claimed in the store, so the next engine finds it unknown.
+asio::awaitable<void> Worker::Thread::perform(delivery::Task task, std::uint64_t generation) {
+    core::Evidence evidence;
+    try {
+        if (task.kind == delivery::Task::Kind::connect) {
+            evidence = co_await transport_.connect();
+        } else {
+            evidence = co_await transport_.send(std::move(task.request));
+        }
+    } catch (const std::exception& error) {
+        evidence = core::Evidence{};
+        evidence.request_written = task.kind == delivery::Task::Kind::send;
+        evidence.failure = core::Failure::aborted;
+        evidence.detail = "the transport failed by itself";
+        evidence.began = evidence.ended = worker_.clock_.now();
+    }
+    --in_flight_;
+    if (engine_ && generation == generation_) {
+        engine_->finished(task.id, std::move(evidence));
+    }
+    wake();
+}
+
+void Worker::Thread::relay_events() {
+    for (Event& event : engine_->take_events()) {
+        if (worker_.relay_->listens()) {
+            worker_.relay_->post(std::move(event));
+        }
+    }
+}
+
+void Worker::Thread::arm(std::optional<core::OutboxMs> at) {
+    std::optional<milliseconds> wait;
+    if (at) {
+        wait = milliseconds{std::max<std::int64_t>(*at - store_.now(), 0)};
+    }
+    if (bell_is_polled_ && (!wait || *wait > poll_interval)) {
+        wait = poll_interval;
+    }
+    if (!wait) {
+        timer_.cancel();
+        return;
+    }
+    if (*wait == milliseconds{0}) {
+        timer_.cancel();
+        wake();
+        return;
+    }
+    arm_in(*wait);
+}
+
+void Worker::Thread::arm_in(milliseconds wait) {
+    timer_.expires_after(wait);
+    timer_.async_wait([this](const boost::system::error_code& error) {
+        if (!error) {
+            worker_.news_ = worker_.news_ || bell_is_polled_;
+            wake();
+        }
+    });
+}
+
+void Worker::Thread::begin_close(std::chrono::steady_clock::time_point at) {
+    timer_.cancel();
+    if (started_) {
+        engine_->pause(true);
+    }
+    close_timer_.expires_at(at);
+    close_timer_.async_wait([this](const boost::system::error_code& error) {
+        if (!error) {
+            transport_.abort();
+            wake();
+        }
+    });
+}
+
+void Worker::Thread::finish_close() noexcept {
+    close_timer_.cancel();
+    resign();
+    drainer_gone_.unwatch();
+    sign_.unwatch();
+    transport_.abort();
+    ended_ = true;
+    context_.stop();
+}
+
+void Worker::Thread::publish() noexcept {
+    {
+        const std::lock_guard lock(worker_.mutex_);
+        View& view = worker_.view_;
+        view.answered = seen_request_;
+        ++view.ticks;
+        view.draining = started_;
+        view.settled = started_ && in_flight_ == 0 && !worker_.news_ && engine_->settled();
+        view.needs_person = started_ ? in_flight_ == 0 && engine_->needs_person()
+                                     : kind_ == Credential::Kind::none || paused_;
+        view.ended = ended_;
+    }
+    worker_.changed_.notify_all();
+}
+
+}  // namespace agentsight

@@ -1,0 +1,110 @@
+#pragma once
+
+#include <atomic>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "delivery/engine.hpp"
+#include "net/transport.hpp"
+#include "os/bell.hpp"
+#include "os/link_watch.hpp"
+#include "worker.hpp"
+
+namespace agentsight {
+
+/// The shell around the engine: executes its tasks, waits for what may happen, and steps
+/// it again. Everything happens in tick(), posted at most once at a time; between ticks
+/// only exchanges are in progress. All members but wake() and ring(): the worker's thread.
+class Worker::Thread {
+  public:
+    Thread(Worker& worker);
+    ~Thread();
+
+    void run();  ///< returns when closed; nothing leaves it but by design
+
+    // Any thread.
+    void wake() noexcept;
+    void ring() noexcept;  ///< tells the drainer, wherever it is, that there is work
+
+  private:
+    /// A descriptor of lib/os that the loop watches without owning it.
+    class Readable {
+      public:
+        Readable(boost::asio::io_context& context, std::function<void()> ready);
+        ~Readable();
+        void watch(int descriptor);
+        void unwatch() noexcept;
+
+      private:
+        void arm();
+        boost::asio::posix::stream_descriptor stream_;
+        std::function<void()> ready_;
+        std::uint64_t watch_ = 0;
+    };
+
+    void tick() noexcept;
+    void tick_or_throw();
+    void recover(const char* what) noexcept;
+    void take_control();
+    void commit_queued_submits();
+    void notice_suspend();
+
+    bool may_drain() const;
+    void drain();
+    bool become_drainer();
+    void resign() noexcept;
+    void start_tasks(std::vector<delivery::Task> tasks);
+    boost::asio::awaitable<void> perform(delivery::Task task, std::uint64_t generation);
+    void relay_events();
+    void arm(std::optional<core::OutboxMs> at);
+    void arm_in(std::chrono::milliseconds wait);
+
+    void begin_close(std::chrono::steady_clock::time_point at);
+    void finish_close() noexcept;
+    void publish() noexcept;
+
+    Worker& worker_;
+    outbox::Store& store_;
+    boost::asio::io_context context_{1};
+    /// Keeps the loop waiting where nothing is watched (no credential, a follower).
+    boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+    boost::asio::steady_timer timer_;
+    boost::asio::steady_timer close_timer_;
+
+    std::mutex bell_mutex_;
+    os::Bell bell_;
+    os::DrainerSign sign_;
+    std::optional<os::LinkWatch> link_watch_;
+    Readable bell_rung_;
+    Readable drainer_gone_;
+    Readable link_changed_;
+
+    net::Transport transport_;
+    std::unique_ptr<delivery::Engine> engine_;
+
+    std::atomic<bool> tick_posted_ = false;
+    std::atomic<bool> draining_ = false;
+    bool started_ = false;  ///< the engine has been started since we became the drainer
+    bool paused_ = false;
+    bool closing_ = false;
+    bool ended_ = false;
+    bool bell_is_polled_ = false;
+    bool no_credential_told_ = false;
+    int flushes_ = 0;
+    std::uint64_t generation_ = 0;  ///< counts engines
+    int in_flight_ = 0;
+    int failures_in_row_ = 0;
+    Credential::Kind kind_;
+    std::uint64_t seen_request_ = 0;
+    std::int64_t suspend_offset_ = 0;
+};
+
+}  // namespace agentsight
