@@ -1,44 +1,42 @@
 #pragma once
 
 #include <filesystem>
-#include <optional>
+#include <memory>
 
 #include "os/descriptor.hpp"
-#include "os/file.hpp"
 
 namespace agentsight::os {
 
 /// How processes wake the drainer, and learn that it is gone: two FIFOs beside the outbox.
 /// Both descriptors become readable; whoever waits on them (an event loop) drains them.
 /// `descriptor()` is -1 where the file system has no FIFOs: then a 30 s timer serves.
-/// Neither works in a child of fork(2): there every member does nothing.
+/// Any thread may call any member. Neither class works in a child of fork(2): there every
+/// member does nothing.
 class Bell {
   public:
-    Bell() = default;
+    Bell() noexcept;
     /// Makes the FIFO 0600 where missing; opens it O_RDWR|O_NONBLOCK|O_CLOEXEC, so that a
     /// ring never raises SIGPIPE and never blocks. A file that is no FIFO is refused (-1).
     explicit Bell(const std::filesystem::path& path);
+    ~Bell();
+    Bell(Bell&&) noexcept;
+    Bell& operator=(Bell&&) noexcept;
 
-    /// One byte; a full FIFO has been rung already. Notices a replaced file, reopens. Any
-    /// thread, but one at a time; another thread may wait and call silence() meanwhile, on
-    /// another Bell of the same path.
+    /// One byte; a full FIFO has been rung already. Notices a replaced file, reopens.
     void ring() noexcept;
-    /// Reads all that was rung, and reopens the FIFO where a cleaner replaced it (which also
+    /// Reads all that was rung, and reopens the FIFO where a cleaner took it away (which also
     /// makes the descriptor readable): call it, then scan for work, whatever woke the loop.
     void silence() noexcept;
     /// To wait on; made at the first call, by whoever waits. It stays the same through a
     /// replaced FIFO. Lend it to an event loop, which must not close it.
-    int descriptor();
+    int descriptor() noexcept;
+    /// After descriptor(), and after silence(): false where rings can be missed (no FIFO, or
+    /// nothing that tells of its removal): wait with a timer as well.
+    bool works() const noexcept;
 
   private:
-    void reopen() noexcept;
-    void watch_for_removal() noexcept;
-
-    std::filesystem::path path_;
-    Descriptor fifo_;
-    std::optional<FileIdentity> identity_;
-    Descriptor waiting_;  ///< epoll over fifo_ and removal_: one descriptor for the loop
-    Descriptor removal_;  ///< inotify on the FIFO; not valid: a ring into a new file is missed
+    class Line;
+    std::unique_ptr<Line> line_;
 };
 
 /// The drainer holds the write end of a FIFO; a follower's read end hangs up when it dies.
@@ -47,7 +45,8 @@ class Bell {
 /// The follower: watch(), then try the drain lock once more, then wait. In this order a
 /// drainer that dies at any moment is noticed: before watch() its lock is free at the try,
 /// after it the descriptor hangs up. After a hang-up: unwatch(), and again from the start.
-/// The drainer: take the lock, then raise().
+/// The drainer: take the lock, then raise(); once more whenever a lock file was found
+/// replaced, as the cleaner that took it may have taken this file too. One thread.
 class DrainerSign {
   public:
     DrainerSign() = default;

@@ -9,56 +9,23 @@
 #include <array>
 #include <cerrno>
 #include <exception>
+#include <mutex>
+#include <optional>
 
-#include "os/private_file.hpp"
+#include "os/fifo.hpp"
+#include "os/file.hpp"
+#include "os/process.hpp"
 
 namespace agentsight::os {
 namespace {
 
-constexpr int max_reads = 64;  // a FIFO holds 64 KiB: 16 reads of the buffer below
 constexpr int max_attempts = 4;
 
-/// Only ever opens a FIFO: another file could be a database, whose POSIX locks the close
-/// would drop. Not valid where there is none.
-Descriptor open_fifo(const std::filesystem::path& path, int flags) {
-    struct stat found {};
-    if (::lstat(path.c_str(), &found) != 0 || !S_ISFIFO(found.st_mode)) {
-        return {};
-    }
-    Descriptor opened = Descriptor::open(path.c_str(), flags | O_NONBLOCK | O_NOFOLLOW);
-    if (opened.valid() && (::fstat(opened.value(), &found) != 0 || !S_ISFIFO(found.st_mode))) {
-        return {};
-    }
-    return opened;
-}
-
-Descriptor open_or_make_fifo(const std::filesystem::path& path, int flags) noexcept {
-    if (path.empty()) {
-        return {};
-    }
-    try {
-        for (int attempt = 0; attempt < max_attempts; ++attempt) {
-            const bool made = ::mkfifo(path.c_str(), 0600) == 0;
-            if (!made && errno != EEXIST) {
-                return {};
-            }
-            Descriptor opened = open_fifo(path, flags);
-            if (opened.valid() && made) {
-                make_private(opened.value(), path, 0600);
-            }
-            if (opened.valid() || errno != ENOENT) {
-                return opened;
-            }
-        }
-    } catch (const std::exception&) {  // no memory, no permission: as without FIFOs
-    }
-    return {};
-}
-
-/// Reads until there is no more, at most 4 KiB times max_reads.
+/// Reads until there is no more. Bounded: a FIFO holds 64 KiB, and who rings meanwhile
+/// leaves the descriptor readable.
 void read_all(const Descriptor& descriptor) noexcept {
     alignas(inotify_event) std::array<char, 4096> buffer;
-    for (int reads = 0; reads < max_reads && descriptor.valid(); ++reads) {
+    for (int reads = 0; reads < 64 && descriptor.valid(); ++reads) {
         const ssize_t n = ::read(descriptor.value(), buffer.data(), buffer.size());
         if (n == 0 || (n < 0 && errno != EINTR)) {
             return;
@@ -73,101 +40,139 @@ void wait_also_on(const Descriptor& waiting, const Descriptor& source) noexcept 
     }
 }
 
+std::optional<FileIdentity> identity_of(const Descriptor& opened) noexcept {
+    struct stat found {};
+    if (!opened.valid() || ::fstat(opened.value(), &found) != 0) {
+        return std::nullopt;
+    }
+    return FileIdentity{.device = found.st_dev, .inode = found.st_ino};
+}
+
 }  // namespace
 
-Bell::Bell(const std::filesystem::path& path) : path_{std::filesystem::absolute(path)} {
-    reopen();
-}
-
-void Bell::reopen() noexcept {
-    fifo_ = open_or_make_fifo(path_, O_RDWR);  // its epoll entry goes with the old one
-    struct stat found {};
-    identity_.reset();
-    if (fifo_.valid() && ::fstat(fifo_.value(), &found) == 0) {
-        identity_ = FileIdentity{.device = found.st_dev, .inode = found.st_ino};
+/// A Bell's descriptors. After fork(2) another thread may hold the mutex for ever: the child
+/// asks forked() before it.
+class Bell::Line {
+  public:
+    explicit Line(const std::filesystem::path& path)
+        : path_{std::filesystem::absolute(path)}, generation_{fork_generation()} {
+        follow_path();
     }
-    wait_also_on(waiting_, fifo_);
-    watch_for_removal();
-}
 
-void Bell::watch_for_removal() noexcept {
-    if (removal_.valid()) {
-        // An unlinked file that is still open changes its count of names only.
-        ::inotify_add_watch(removal_.value(), path_.c_str(),
-                            IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF | IN_DONT_FOLLOW);
+    bool forked() const noexcept { return generation_ != fork_generation(); }
+
+    void ring() noexcept {
+        const std::lock_guard lock{mutex_};
+        if (is_replaced()) {
+            strike();  // who waits on the old file is told as well, and finds the new one
+            follow_path();
+        }
+        strike();
     }
-}
 
-int Bell::descriptor() {
-    if (!fifo_.valid() || waiting_.valid()) {
+    void silence() noexcept {
+        const std::lock_guard lock{mutex_};
+        read_all(removal_);
+        if (is_replaced()) {
+            follow_path();
+        }
+        read_all(fifo_);
+    }
+
+    int descriptor() noexcept {
+        const std::lock_guard lock{mutex_};
+        if (fifo_.valid() && !waiting_.valid()) {
+            start_waiting();
+        }
         return waiting_.value();
     }
-    try {
-        waiting_ = Descriptor{::epoll_create1(EPOLL_CLOEXEC)};
-        removal_ = Descriptor{::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
-    } catch (const std::exception&) {
-        return -1;
+
+    bool works() const noexcept {
+        const std::lock_guard lock{mutex_};
+        return fifo_.valid() && removal_watched_;
     }
-    wait_also_on(waiting_, fifo_);
-    wait_also_on(waiting_, removal_);
-    watch_for_removal();
-    if (identity(path_) != identity_) {
-        reopen();  // replaced before the watch was set
+
+  private:
+    bool is_replaced() const noexcept { return !identity_ || identity(path_) != identity_; }
+
+    void strike() noexcept {
+        constexpr char stroke = '!';
+        ssize_t written = 0;
+        do {
+            written = ::write(fifo_.value(), &stroke, 1);  // EAGAIN: full, so it is rung
+        } while (written < 0 && errno == EINTR);
     }
-    return waiting_.value();
-}
+
+    void start_waiting() noexcept {
+        try {
+            removal_ = Descriptor{::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
+            waiting_ = Descriptor{::epoll_create1(EPOLL_CLOEXEC)};
+        } catch (const std::exception&) {
+            return;
+        }
+        wait_also_on(waiting_, fifo_);
+        wait_also_on(waiting_, removal_);
+        watch_for_removal();
+        if (is_replaced()) {
+            follow_path();
+        }
+    }
+
+    /// Again where the path changes under it: the watch is set after the file is opened.
+    void follow_path() noexcept {
+        for (int attempt = 0; attempt < max_attempts; ++attempt) {
+            fifo_ = open_or_make_fifo(path_, O_RDWR);  // the old one leaves the epoll set itself
+            identity_ = identity_of(fifo_);
+            wait_also_on(waiting_, fifo_);
+            watch_for_removal();
+            if (!fifo_.valid() || !is_replaced()) {
+                return;
+            }
+        }
+    }
+
+    void watch_for_removal() noexcept {
+        // An unlinked file that is still open changes its count of names only: IN_ATTRIB.
+        removal_watched_ =
+            removal_.valid() &&
+            ::inotify_add_watch(removal_.value(), path_.c_str(),
+                                IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF | IN_DONT_FOLLOW) >= 0;
+    }
+
+    const std::filesystem::path path_;
+    const std::uint64_t generation_;
+    mutable std::mutex mutex_;
+    Descriptor fifo_;
+    std::optional<FileIdentity> identity_;
+    Descriptor waiting_;  ///< epoll over fifo_ and removal_: one descriptor for the loop
+    Descriptor removal_;  ///< inotify on the FIFO
+    bool removal_watched_ = false;
+};
+
+Bell::Bell() noexcept = default;
+Bell::Bell(const std::filesystem::path& path) : line_{std::make_unique<Line>(path)} {}
+Bell::~Bell() = default;
+Bell::Bell(Bell&&) noexcept = default;
+Bell& Bell::operator=(Bell&&) noexcept = default;
 
 void Bell::ring() noexcept {
-    if (path_.empty()) {
-        return;
+    if (line_ && !line_->forked()) {
+        line_->ring();
     }
-    constexpr char stroke = '!';
-    if (identity(path_) != identity_ || !identity_) {
-        // Who waits on the old file is told as well, and finds the new one.
-        const ssize_t n = ::write(fifo_.value(), &stroke, 1);
-        static_cast<void>(n);
-        reopen();
-    }
-    ssize_t written = 0;
-    do {
-        written = ::write(fifo_.value(), &stroke, 1);  // EAGAIN: full, so it is rung
-    } while (written < 0 && errno == EINTR);
 }
 
 void Bell::silence() noexcept {
-    read_all(removal_);
-    if (identity(path_) != identity_ && waiting_.valid()) {
-        reopen();
+    if (line_ && !line_->forked()) {
+        line_->silence();
     }
-    read_all(fifo_);
 }
 
-DrainerSign::DrainerSign(const std::filesystem::path& path)
-    : path_{std::filesystem::absolute(path)} {}
-
-void DrainerSign::raise() {
-    // O_RDWR, because O_WRONLY fails while nobody reads; nothing is ever written.
-    write_end_ = open_or_make_fifo(path_, O_RDWR);
+int Bell::descriptor() noexcept {
+    return line_ && !line_->forked() ? line_->descriptor() : -1;
 }
 
-void DrainerSign::lower() {
-    write_end_.close();
-}
-
-int DrainerSign::watch() {
-    if (!read_end_.valid()) {
-        read_end_ = open_or_make_fifo(path_, O_RDONLY);
-    }
-    return read_end_.value();
-}
-
-void DrainerSign::unwatch() {
-    read_end_.close();
-}
-
-bool DrainerSign::drainer_seen() const noexcept {
-    char none = 0;
-    return read_end_.valid() && ::read(read_end_.value(), &none, 1) < 0 && errno == EAGAIN;
+bool Bell::works() const noexcept {
+    return line_ && !line_->forked() && line_->works();
 }
 
 }  // namespace agentsight::os

@@ -6,6 +6,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 
 namespace agentsight::os {
 
@@ -17,6 +18,9 @@ class LinkEvents {
     /// What is known at the start, so that a repetition of it is none.
     void running(int interface, bool is_running);
     void address(int interface, std::string bytes);
+
+    /// By an interface's flags (IFF_...).
+    static bool is_running(unsigned flags);
 
     /// Judges a buffer of whole messages (struct nlmsghdr ...). True: a way out may be new.
     bool take(std::span<const std::byte> messages);

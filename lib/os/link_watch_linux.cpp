@@ -19,27 +19,6 @@ namespace {
 
 constexpr int max_reads = 64;
 
-template <typename T>
-bool read_head(std::span<const std::byte> bytes, T& head) {
-    if (bytes.size() < sizeof head) {
-        return false;
-    }
-    std::memcpy(&head, bytes.data(), sizeof head);
-    return true;
-}
-
-std::span<const std::byte> after(std::span<const std::byte> bytes, std::size_t size) {
-    return bytes.size() < size ? std::span<const std::byte>{} : bytes.subspan(size);
-}
-
-bool is_way_out(unsigned flags) {
-    return (flags & IFF_LOOPBACK) == 0;
-}
-
-bool is_running(unsigned flags) {
-    return (flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING);
-}
-
 std::string address_bytes(const sockaddr* address) {
     if (address != nullptr && address->sa_family == AF_INET) {
         sockaddr_in four{};
@@ -61,7 +40,7 @@ void learn_present_state(LinkEvents& events) {
     }
     for (const ifaddrs* entry = first; entry != nullptr; entry = entry->ifa_next) {
         const int interface = static_cast<int>(::if_nametoindex(entry->ifa_name));
-        events.running(interface, is_running(entry->ifa_flags));
+        events.running(interface, LinkEvents::is_running(entry->ifa_flags));
         if (std::string bytes = address_bytes(entry->ifa_addr); !bytes.empty()) {
             events.address(interface, std::move(bytes));
         }
@@ -82,87 +61,6 @@ Descriptor open_socket() {
 }
 
 }  // namespace
-
-void LinkEvents::running(int interface, bool is_running) {
-    if (running_.size() < max_known || running_.contains(interface)) {
-        running_[interface] = is_running;
-    }
-}
-
-void LinkEvents::address(int interface, std::string bytes) {
-    if (addresses_.size() < max_known) {
-        addresses_.emplace(interface, std::move(bytes));
-    }
-}
-
-bool LinkEvents::take(std::span<const std::byte> messages) {
-    bool news = false;
-    nlmsghdr head{};
-    while (read_head(messages, head) && head.nlmsg_len >= sizeof head &&
-           head.nlmsg_len <= messages.size()) {
-        const auto body = after(messages.first(head.nlmsg_len), NLMSG_HDRLEN);
-        switch (head.nlmsg_type) {
-            case RTM_NEWLINK:
-                news = take_link(body) || news;
-                break;
-            case RTM_DELLINK:
-                if (ifinfomsg link{}; read_head(body, link)) {
-                    running_.erase(link.ifi_index);
-                }
-                break;
-            case RTM_NEWADDR:
-            case RTM_DELADDR:
-                news = take_address(body, head.nlmsg_type == RTM_NEWADDR) || news;
-                break;
-            default:
-                break;
-        }
-        messages = after(messages, NLMSG_ALIGN(head.nlmsg_len));
-    }
-    return news;
-}
-
-bool LinkEvents::take_link(std::span<const std::byte> body) {
-    ifinfomsg link{};
-    if (!read_head(body, link) || !is_way_out(link.ifi_flags)) {
-        return false;
-    }
-    const auto known = running_.find(link.ifi_index);
-    const bool was_running = known != running_.end() && known->second;
-    running(link.ifi_index, is_running(link.ifi_flags));
-    return is_running(link.ifi_flags) && !was_running;
-}
-
-bool LinkEvents::take_address(std::span<const std::byte> body, bool added) {
-    ifaddrmsg address_head{};
-    // An address of the host or of the link only is no way to a server.
-    if (!read_head(body, address_head) || address_head.ifa_scope >= RT_SCOPE_LINK) {
-        return false;
-    }
-    std::string bytes;
-    std::span<const std::byte> attributes = after(body, NLMSG_ALIGN(sizeof address_head));
-    rtattr attribute{};
-    while (read_head(attributes, attribute) && attribute.rta_len >= sizeof attribute &&
-           attribute.rta_len <= attributes.size()) {
-        // IFA_LOCAL is the address itself; on a point-to-point link IFA_ADDRESS is the peer's.
-        if (attribute.rta_type == IFA_LOCAL ||
-            (attribute.rta_type == IFA_ADDRESS && bytes.empty())) {
-            const auto value = after(attributes.first(attribute.rta_len), RTA_LENGTH(0));
-            bytes.assign(reinterpret_cast<const char*>(value.data()), value.size());
-        }
-        attributes = after(attributes, RTA_ALIGN(attribute.rta_len));
-    }
-    const int interface = static_cast<int>(address_head.ifa_index);
-    if (!added) {
-        addresses_.erase({interface, bytes});
-        return false;
-    }
-    if (addresses_.contains({interface, bytes})) {
-        return false;
-    }
-    address(interface, std::move(bytes));
-    return true;
-}
 
 LinkWatch::LinkWatch() : events_{std::make_unique<LinkEvents>()} {
     try {

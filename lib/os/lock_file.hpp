@@ -24,8 +24,9 @@ class LockFile {
 
     LockFile() = default;
     explicit LockFile(std::filesystem::path path);  ///< makes it 0600 where missing; CLOEXEC
-    /// Waits at most `wait`: retries with pauses that grow from 50 us to 2 ms. False: not
-    /// free in time. Throws std::system_error for anything else.
+    /// Waits at most `wait`: retries with pauses that grow from 50 us to 500 us, after letting
+    /// those go first who wait already; 0 tries once. False: not free in time. Throws
+    /// std::system_error for anything else.
     bool lock(Range range, Mode mode, std::chrono::milliseconds wait);
     void unlock(Range range) noexcept;
 
@@ -42,6 +43,11 @@ class LockFile {
   private:
     void reopen();
     bool try_lock(Range range, Mode mode);
+    bool lock_patiently(Range range, Mode mode, std::chrono::milliseconds wait, bool gives_way);
+    bool others_wait(Range range) const noexcept;
+    void say_waiting(Range range, bool waiting) noexcept;
+    /// The file that others find by the path now; not valid where it is still ours.
+    Descriptor current() const;
 
     std::filesystem::path path_;
     Descriptor descriptor_;

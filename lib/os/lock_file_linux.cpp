@@ -19,6 +19,11 @@ using namespace std::chrono_literals;
 
 constexpr int max_reopens = 16;
 constexpr std::size_t note_bytes = 256;
+constexpr std::chrono::microseconds shortest_pause = 50us;
+constexpr std::chrono::microseconds longest_pause = 500us;
+
+/// Byte 16 + n says by shared locks that somebody waits for byte n.
+constexpr int waiting_offset = 16;
 constexpr int open_flags = O_RDWR | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK;
 
 /// Looked at before it is opened: to open and close another program's file, the database
@@ -67,13 +72,17 @@ FileIdentity identity_of_open(int descriptor, const std::filesystem::path& path)
 }
 
 /// One byte, by the open file description: l_pid must be 0.
-struct flock byte_lock(LockFile::Range range, short type) {
+struct flock byte_lock(int at, short type) {
     struct flock lock {};
     lock.l_type = type;
     lock.l_whence = SEEK_SET;
-    lock.l_start = static_cast<off_t>(range);
+    lock.l_start = at;
     lock.l_len = 1;
     return lock;
+}
+
+int byte_of(LockFile::Range range) {
+    return static_cast<int>(range);
 }
 
 int control(int descriptor, int command, struct flock& lock) noexcept {
@@ -101,51 +110,84 @@ void LockFile::reopen() {
 }
 
 bool LockFile::try_lock(Range range, Mode mode) {
-    struct flock lock = byte_lock(range, mode == Mode::shared ? F_RDLCK : F_WRLCK);
-    if (control(descriptor_.value(), F_OFD_SETLK, lock) == 0) {
-        return true;
-    }
-    if (errno == EAGAIN || errno == EACCES) {
-        return false;
-    }
-    fail(errno, "cannot lock", path_);
-}
-
-bool LockFile::lock(Range range, Mode mode, std::chrono::milliseconds wait) {
-    const auto deadline = std::chrono::steady_clock::now() + wait;
-    std::chrono::microseconds next_pause = 50us;
-    for (int reopened = 0; reopened < max_reopens;) {
-        if (try_lock(range, mode)) {
-            if (identity(path_) == identity_) {
-                return true;
+    for (int attempt = 0; attempt < max_reopens; ++attempt) {
+        struct flock lock = byte_lock(byte_of(range), mode == Mode::shared ? F_RDLCK : F_WRLCK);
+        if (control(descriptor_.value(), F_OFD_SETLK, lock) != 0) {
+            if (errno == EAGAIN || errno == EACCES) {
+                return false;
             }
-            reopen();  // a lock on a file that nobody else can find is none
-            ++replaced_;
-            ++reopened;
-            continue;
+            fail(errno, "cannot lock", path_);
         }
-        const auto left = std::chrono::duration_cast<std::chrono::microseconds>(
-            deadline - std::chrono::steady_clock::now());
-        if (left <= 0us) {
-            return false;
+        if (identity(path_) == identity_) {
+            return true;
         }
-        pause(std::min(next_pause, left));
-        next_pause = std::min<std::chrono::microseconds>(next_pause * 2, 2ms);
+        reopen();  // a lock on a file that nobody else can find is none
+        ++replaced_;
     }
     fail(EBUSY, "something keeps replacing the lock file", path_);
 }
 
-void LockFile::unlock(Range range) noexcept {
-    struct flock lock = byte_lock(range, F_UNLCK);
+bool LockFile::others_wait(Range range) const noexcept {
+    struct flock lock = byte_lock(waiting_offset + byte_of(range), F_WRLCK);
+    return control(descriptor_.value(), F_OFD_GETLK, lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+void LockFile::say_waiting(Range range, bool waiting) noexcept {
+    struct flock lock = byte_lock(waiting_offset + byte_of(range), waiting ? F_RDLCK : F_UNLCK);
     control(descriptor_.value(), F_OFD_SETLK, lock);
 }
 
+// Who comes while others wait lets them look once first. Else a process that commits in a
+// loop takes the lock again within a microsecond and the others, who look now and then,
+// wait for ever. A queue in order was rejected: a stopped process in it would stop all.
+bool LockFile::lock(Range range, Mode mode, std::chrono::milliseconds wait) {
+    const bool gives_way = wait > 0ms && others_wait(range);
+    if (!gives_way && try_lock(range, mode)) {
+        return true;
+    }
+    return wait > 0ms && lock_patiently(range, mode, wait, gives_way);
+}
+
+bool LockFile::lock_patiently(Range range, Mode mode, std::chrono::milliseconds wait,
+                              bool gives_way) {
+    using std::chrono::duration_cast, std::chrono::microseconds, std::chrono::steady_clock;
+    const auto start = steady_clock::now();
+    microseconds waited = 0us;
+    bool locked = false;
+    say_waiting(range, true);
+    do {
+        const microseconds next =
+            gives_way ? longest_pause : std::clamp(waited / 8, shortest_pause, longest_pause);
+        pause(std::min<microseconds>(next, wait - waited));
+        gives_way = false;
+        try {
+            locked = try_lock(range, mode);
+        } catch (...) {
+            say_waiting(range, false);
+            throw;
+        }
+        waited = duration_cast<microseconds>(steady_clock::now() - start);
+    } while (!locked && waited < wait);
+    say_waiting(range, false);
+    return locked;
+}
+
+void LockFile::unlock(Range range) noexcept {
+    struct flock lock = byte_lock(byte_of(range), F_UNLCK);
+    control(descriptor_.value(), F_OFD_SETLK, lock);
+}
+
+Descriptor LockFile::current() const {
+    const bool replaced = identity(path_) != identity_;
+    return replaced && check_file(path_) == PathProblem::none
+               ? Descriptor::open(path_.c_str(), open_flags)
+               : Descriptor{};
+}
+
 bool LockFile::held_by_other(Range range) const {
-    // The file that others find now, if ours was replaced.
-    const Descriptor other =
-        identity(path_) == identity_ ? Descriptor{} : Descriptor::open(path_.c_str(), open_flags);
-    struct flock lock = byte_lock(range, F_RDLCK);  // only an exclusive lock is in its way
-    const int descriptor = other.valid() ? other.value() : descriptor_.value();
+    const Descriptor replacement = current();
+    const int descriptor = replacement.valid() ? replacement.value() : descriptor_.value();
+    struct flock lock = byte_lock(byte_of(range), F_RDLCK);  // in its way: exclusive ones
     if (control(descriptor, F_OFD_GETLK, lock) != 0) {
         fail(errno, "cannot ask for a lock of", path_);
     }
@@ -161,7 +203,9 @@ void LockFile::write_note(std::string_view note) noexcept {
 
 std::string LockFile::read_note() const {
     std::array<char, note_bytes> bytes{};
-    const ssize_t n = ::pread(descriptor_.value(), bytes.data(), bytes.size(), 0);
+    const Descriptor replacement = current();
+    const int descriptor = replacement.valid() ? replacement.value() : descriptor_.value();
+    const ssize_t n = ::pread(descriptor, bytes.data(), bytes.size(), 0);
     const auto end = bytes.begin() + std::max<ssize_t>(n, 0);
     return {bytes.begin(), std::find(bytes.begin(), end, '\0')};
 }

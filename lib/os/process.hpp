@@ -15,7 +15,8 @@ std::uint64_t fork_generation() noexcept;
 std::optional<bool> is_stopped(std::int64_t pid) noexcept;
 
 /// Blocks every signal on the calling thread, so that the application's handlers never run
-/// on the worker.
+/// on the worker; but for the thread's own faults (SIGSEGV and the like), which the
+/// application's crash handler must see.
 void block_all_signals() noexcept;
 
 void yield_processor() noexcept;
