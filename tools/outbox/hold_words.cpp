@@ -1,0 +1,88 @@
+#include "hold_words.hpp"
+
+#include "text.hpp"
+#include "times.hpp"
+
+namespace agentsight::tool {
+namespace {
+
+/// " (401 Invalid API key.)", as far as known.
+std::string answer(const Hold& hold) {
+    std::string words = hold.status != 0 ? std::to_string(hold.status) : std::string{};
+    if (!hold.detail.empty()) {
+        words += words.empty() ? "" : " ";
+        words += hold.detail;
+    }
+    return words.empty() ? words : " (" + words + ")";
+}
+
+std::string next_try(const Hold& hold) {
+    return hold.until ? "it is tried again by itself at " + iso8601(*hold.until)
+                      : std::string("it is tried again by itself");
+}
+
+}  // namespace
+
+HoldWords hold_words(const Hold& hold) {
+    const std::string since = " since " + iso8601(hold.since);
+    switch (hold.reason) {
+        case HoldReason::person:
+            return {"sending is stopped by a person" + since,
+                    "`agentsight-outbox release` starts it again"};
+        case HoldReason::no_credential:
+            return {"the application has no API key" + since,
+                    "set AGENTSIGHT_API_KEY for it, or drain with --credential-file; nothing is "
+                    "lost"};
+        case HoldReason::credential_refused:
+            return {"the server refuses the API key" + since + answer(hold),
+                    "set a new key; nothing is lost"};
+        case HoldReason::account_unpaid:
+            return {"the server says that the account is not active" + since + answer(hold),
+                    "renew the subscription (another key changes nothing); nothing is lost"};
+        case HoldReason::link_down:
+            return {"there is no way through to the server" + since + answer(hold),
+                    "check the network; " + next_try(hold)};
+        case HoldReason::throttled:
+            return {"the server asked to wait" + since + answer(hold),
+                    "nothing to do; " + next_try(hold)};
+        case HoldReason::route_lost:
+            return {"neither of the API's routes answers any more" + since + answer(hold),
+                    "check the endpoint, or update the application; " + next_try(hold)};
+        case HoldReason::endpoint:
+            return {"something else than the API answers at the endpoint" + since + answer(hold),
+                    "check the endpoint's URL and what stands before it; " + next_try(hold)};
+        case HoldReason::proxy:
+            return {"a proxy or a portal wants to be answered first" + since + answer(hold),
+                    "sign in to the network, or set the proxy's credential; " + next_try(hold)};
+        case HoldReason::refusals:
+            return {"the server refused one record after the other" + since + answer(hold),
+                    "look at `agentsight-outbox list --state dead`, update the application, then "
+                    "`agentsight-outbox release`"};
+        case HoldReason::outage:
+            return {"the server answers nothing but errors" + since + answer(hold),
+                    "nothing to do; " + next_try(hold)};
+    }
+    return {"sending waits" + since + answer(hold), next_try(hold)};
+}
+
+std::optional<HoldWords> obstacle(const Status& status) {
+    if (status.hold) {
+        return hold_words(*status.hold);
+    }
+    if (status.drainer && status.drainer->stopped && open_records(status) > 0) {
+        const std::string pid = std::to_string(status.drainer->pid);
+        return HoldWords{"the process that sends, " + pid + ", is stopped",
+                         "continue it (`kill -CONT " + pid + "`) or end it"};
+    }
+    if (status.waiting > 0 && status.waiting == status.waiting_for_other_credential) {
+        return HoldWords{"every waiting record was submitted under another kind of credential",
+                         "drain with a credential of that kind (`list --json` names it)"};
+    }
+    if (!status.drainer && status.waiting > 0) {
+        return HoldWords{"no process is sending",
+                         "start the application, or run `agentsight-outbox drain`"};
+    }
+    return std::nullopt;
+}
+
+}  // namespace agentsight::tool

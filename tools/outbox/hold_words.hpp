@@ -1,0 +1,26 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "agentsight/status.hpp"
+
+namespace agentsight::tool {
+
+/// Why nothing is sent and what to do about it, for someone who has never seen this program.
+struct HoldWords {
+    std::string what;    ///< "the server refuses the credential since ... (401 Invalid API key.)"
+    std::string advice;  ///< "set a new one; nothing is lost"
+};
+
+HoldWords hold_words(const Hold& hold);
+
+/// What holds the outbox up, a hold or something else; none where nothing does.
+std::optional<HoldWords> obstacle(const Status& status);
+
+/// Records that are neither delivered nor given up.
+inline std::uint64_t open_records(const Status& status) {
+    return status.waiting + status.claimed + status.unknown;
+}
+
+}  // namespace agentsight::tool

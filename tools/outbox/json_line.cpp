@@ -1,0 +1,90 @@
+#include "json_line.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace agentsight::tool {
+namespace {
+
+/// Walks over text that is known to be valid JSON, so nothing here can be malformed.
+class Walker {
+  public:
+    explicit Walker(std::string_view text) : text_(text) {}
+
+    void skip_space() { at_ = text_.find_first_not_of(" \t\r\n", at_); }
+    char here() const { return text_[at_]; }
+    void step() { ++at_; }
+
+    std::string_view value() {
+        const std::size_t begin = at_;
+        if (here() == '"') {
+            skip_string();
+        } else if (here() == '{' || here() == '[') {
+            skip_structure();
+        } else {
+            at_ = text_.find_first_of(" \t\r\n,}]", at_);
+        }
+        return text_.substr(begin, at_ - begin);
+    }
+
+  private:
+    void skip_string() {
+        for (++at_; here() != '"'; ++at_) {
+            if (here() == '\\') {
+                ++at_;
+            }
+        }
+        ++at_;
+    }
+
+    void skip_structure() {
+        std::size_t depth = 0;
+        do {
+            if (here() == '"') {
+                skip_string();
+                continue;
+            }
+            if (here() == '{' || here() == '[') {
+                ++depth;
+            } else if (here() == '}' || here() == ']') {
+                --depth;
+            }
+            ++at_;
+        } while (depth > 0);
+    }
+
+    std::string_view text_;
+    std::size_t at_ = 0;
+};
+
+}  // namespace
+
+std::optional<std::vector<JsonMember>> object_members(std::string_view line) {
+    if (!nlohmann::json::accept(line)) {
+        return std::nullopt;
+    }
+    Walker walker(line);
+    walker.skip_space();
+    if (walker.here() != '{') {
+        return std::nullopt;
+    }
+    std::vector<JsonMember> members;
+    walker.step();
+    walker.skip_space();
+    while (walker.here() != '}') {
+        JsonMember member;
+        member.name = nlohmann::json::parse(walker.value()).get<std::string>();
+        walker.skip_space();
+        walker.step();  // the colon
+        walker.skip_space();
+        member.raw = walker.value();
+        members.push_back(std::move(member));
+        walker.skip_space();
+        if (walker.here() == ',') {
+            walker.step();
+            walker.skip_space();
+        }
+    }
+    return members;
+}
+
+}  // namespace agentsight::tool

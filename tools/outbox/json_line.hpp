@@ -1,0 +1,21 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace agentsight::tool {
+
+/// A member of a JSON object: its name, and its value as the text it was written in. Parsing
+/// into numbers and maps would round large integers and swallow repeated names.
+struct JsonMember {
+    std::string name;
+    std::string_view raw;
+};
+
+/// The members of the one JSON object that `line` holds; none where it holds anything else.
+/// The views point into `line`.
+std::optional<std::vector<JsonMember>> object_members(std::string_view line);
+
+}  // namespace agentsight::tool

@@ -1,0 +1,118 @@
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <filesystem>
+#include <new>
+#include <string>
+
+#include "agentsight/error.hpp"
+#include "agentsight/version.hpp"
+#include "output.hpp"
+#include "text.hpp"
+#include "verbs.hpp"
+
+// agentsight-outbox: inspects and operates an outbox, also while an application has it open.
+// Made of the public headers alone, so that an application can do all that this program does.
+
+namespace agentsight::tool {
+namespace {
+
+void add_verbs(CLI::App& app, Invocation& invocation) {
+    add_submit(app, invocation);
+    add_import(app, invocation);
+    add_drain(app, invocation);
+    add_status(app, invocation);
+    add_list(app, invocation);
+    add_show(app, invocation);
+    add_requeue(app, invocation);
+    add_discard(app, invocation);
+    add_resolve(app, invocation);
+    add_hold_and_release(app, invocation);
+    add_export(app, invocation);
+    add_verify(app, invocation);
+    add_metrics(app, invocation);
+}
+
+/// The verb's name where one was recognised, for "see ... --help".
+std::string help_hint(const CLI::App& app) {
+    for (const CLI::App* verb : app.get_subcommands()) {
+        return "agentsight-outbox " + verb->get_name() + " --help";
+    }
+    return "agentsight-outbox --help";
+}
+
+/// CLI11's words, but for those that would repeat an argument: it may be a customer's comment
+/// whose quotes were forgotten.
+std::string parse_words(const CLI::App& app, const CLI::ParseError& error) {
+    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+        for (const std::string& extra : app.remaining(true)) {
+            if (extra.starts_with('-')) {
+                const std::string flag = extra.substr(0, extra.find('='));
+                return "unknown flag " + shortened(flag, 40);
+            }
+        }
+        return app.get_subcommands().empty() ? "unknown verb"
+                                             : "an argument too many; quote text with spaces";
+    }
+    if (app.get_subcommands().empty()) {
+        return "a verb is needed";
+    }
+    return error.what();
+}
+
+ExitCode parse(CLI::App& app, int argc, char** argv, bool& is_run) {
+    try {
+        app.parse(argc, argv);
+        is_run = true;
+        return ExitCode::done;
+    } catch (const CLI::Success& help) {
+        app.exit(help);
+        return ExitCode::done;
+    } catch (const CLI::ParseError& error) {
+        complain(parse_words(app, error) + "; see `" + help_hint(app) + "`");
+        return ExitCode::usage;
+    }
+}
+
+ExitCode run(const Invocation& invocation) {
+    try {
+        const ExitCode code = invocation.run();
+        flush_output();
+        return code;
+    } catch (const UsageError& error) {
+        complain(error.what());
+        return ExitCode::usage;
+    } catch (const Error& error) {
+        complain(error.what());
+        return exit_code_for(error.code());
+    } catch (const std::bad_alloc&) {
+        complain("out of memory");
+        return ExitCode::failed;
+    } catch (const std::exception& error) {
+        complain(error.what());
+        return ExitCode::failed;
+    }
+}
+
+ExitCode main(int argc, char** argv) {
+    CLI::App app{
+        "Inspects and operates an outbox of AgentSight feedback, also while an "
+        "application has it open.",
+        "agentsight-outbox"};
+    app.set_version_flag("--version", std::string("agentsight-outbox ") + version());
+    app.require_subcommand(1);
+    app.footer(
+        "Exit codes: 0 done, 1 failed, 2 a bad flag or value, 3 not everything is settled,\n"
+        "4 no such record, file or result, 5 damaged.");
+    Invocation invocation;
+    add_verbs(app, invocation);
+    bool is_run = false;
+    const ExitCode parsed = parse(app, argc, argv, is_run);
+    return is_run ? run(invocation) : parsed;
+}
+
+}  // namespace
+}  // namespace agentsight::tool
+
+int main(int argc, char** argv) {
+    return static_cast<int>(agentsight::tool::main(argc, argv));
+}

@@ -1,0 +1,168 @@
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "output.hpp"
+#include "record_lookup.hpp"
+#include "text.hpp"
+#include "verbs.hpp"
+
+// `requeue` and `discard`: the same but for what is done to each record.
+
+namespace agentsight::tool {
+namespace {
+
+struct Change {
+    const char* verb;
+    const char* done;  ///< "requeued"
+    void (Outbox::*apply)(std::string_view id, bool force);
+    std::array<std::optional<RecordState>, 4> states;  ///< what --all takes without --state
+};
+
+constexpr Change requeue{"requeue", "requeued", &Outbox::requeue, {RecordState::dead}};
+constexpr Change discard{
+    "discard", "discarded", &Outbox::discard, {RecordState::waiting, RecordState::dead}};
+
+struct ChangeFlags {
+    std::vector<std::string> ids;
+    FilterFlags filter;
+    bool all = false;
+    bool force = false;
+    bool yes = false;
+};
+
+void check(const ChangeFlags& flags) {
+    if (flags.ids.empty() && !flags.all) {
+        throw UsageError("name the records by their ids, or use --all with filters");
+    }
+    if (!flags.ids.empty() && (flags.all || flags.filter.given())) {
+        throw UsageError("--all and filters cannot be combined with ids");
+    }
+}
+
+void collect(const Outbox& outbox, const Filter& filter, std::vector<std::string>& ids) {
+    outbox.for_each(filter, [&](const Record& record) {
+        ids.push_back(record.id);
+        return true;
+    });
+}
+
+/// The ids that the filters name, taken before anything is changed: a requeued record goes
+/// to the end of the order and must not be met a second time.
+std::vector<std::string> selected(const Outbox& outbox, const Change& change,
+                                  const ChangeFlags& flags) {
+    Filter filter = flags.filter.filter();
+    std::vector<std::string> ids;
+    if (filter.state) {
+        collect(outbox, filter, ids);
+        return ids;
+    }
+    for (const std::optional<RecordState>& state : change.states) {
+        if (state) {
+            filter.state = state;
+            collect(outbox, filter, ids);
+        }
+    }
+    if (flags.force) {
+        filter.state = RecordState::unknown;
+        collect(outbox, filter, ids);
+    }
+    return ids;
+}
+
+bool is_agreed(const Change& change, const ChangeFlags& flags, std::size_t number) {
+    if (flags.yes) {
+        return true;
+    }
+    if (!is_terminal(Stream::in)) {
+        throw UsageError("--all needs --yes where there is no terminal to ask on");
+    }
+    return confirmed(std::string(change.verb) + " " + counted(number, "record") + " (" +
+                     flags.filter.words() + ")?");
+}
+
+class Tally {
+  public:
+    void done() { ++done_; }
+    void failed(const std::string& id, const Error& error) {
+        worst_ = worse(worst_, exit_code_for(error.code()));
+        // A thousand lines would hide what matters: that it failed, and why.
+        constexpr std::size_t most_shown = 10;
+        if (++failed_ <= most_shown) {
+            complain(shortened(id, 40) + ": " + error.what());
+        }
+    }
+
+    ExitCode report(const Common& common, const Change& change) const {
+        if (common.json) {
+            Json json;
+            json[change.done] = done_;
+            json["failed"] = failed_;
+            print_json(json);
+        } else {
+            print_line(counted(done_, "record") + " " + change.done +
+                       (failed_ > 0 ? ", " + std::to_string(failed_) + " not" : ""));
+        }
+        return worst_;
+    }
+
+  private:
+    std::size_t done_ = 0;
+    std::size_t failed_ = 0;
+    ExitCode worst_ = ExitCode::done;
+};
+
+ExitCode run(const Common& common, const Change& change, const ChangeFlags& flags) {
+    check(flags);
+    flags.filter.filter();  // a bad value is refused before the file is opened
+    Outbox outbox(common.path(), OutboxMode::read_write);
+    const std::vector<std::string> ids = flags.all ? selected(outbox, change, flags) : flags.ids;
+    if (ids.empty()) {
+        complain("no such records; `agentsight-outbox list` shows those there are");
+        return ExitCode::nothing;
+    }
+    if (flags.all && !is_agreed(change, flags, ids.size())) {
+        complain("nothing was changed");
+        return ExitCode::failed;
+    }
+    Tally tally;
+    for (const std::string& id : ids) {
+        try {
+            look_up(id, [&] { (outbox.*change.apply)(id, flags.force); });
+            tally.done();
+        } catch (const Error& error) {
+            tally.failed(id, error);
+        }
+    }
+    return tally.report(common, change);
+}
+
+void add(CLI::App& app, Invocation& invocation, const Change& change,
+         const std::string& description, const std::string& force, const std::string& example) {
+    CLI::App* verb = add_verb(app, invocation, change.verb, description, example);
+    auto flags = std::make_shared<ChangeFlags>();
+    verb->add_option("ID", flags->ids, "The records' ids");
+    verb->add_flag("--all", flags->all, "All that the filters leave");
+    flags->filter.add_to(*verb);
+    verb->add_flag("--force", flags->force, force);
+    verb->add_flag("--yes", flags->yes, "Do not ask");
+    verb->callback([&invocation, &change, flags] {
+        invocation.run = [&invocation, &change, flags] {
+            return run(invocation.common, change, *flags);
+        };
+    });
+}
+
+}  // namespace
+
+void add_requeue(CLI::App& app, Invocation& invocation) {
+    add(app, invocation, requeue, "Send dead records again, behind everything else",
+        "Unknown records too: they may then arrive twice", "requeue --all --since 2h --yes");
+}
+
+void add_discard(CLI::App& app, Invocation& invocation) {
+    add(app, invocation, discard, "Give records up and erase their text", "Unknown records too",
+        "discard 0193b5a0-7e2c-7d11-8f00-3c5a9e1f2b44");
+}
+
+}  // namespace agentsight::tool

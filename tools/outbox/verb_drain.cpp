@@ -1,0 +1,274 @@
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <memory>
+#include <thread>
+
+#include "agentsight/conversation_manager.hpp"
+#include "credentials.hpp"
+#include "hold_words.hpp"
+#include "output.hpp"
+#include "record_json.hpp"
+#include "text.hpp"
+#include "times.hpp"
+#include "verbs.hpp"
+
+namespace agentsight::tool {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+/// How often the outbox is looked at while it drains: soon enough for a person and for an
+/// empty outbox to be noticed, rare enough to cost nothing.
+constexpr milliseconds look_every{50};
+
+struct DrainFlags {
+    SendingFlags sending;
+    TextFlag deadline, connections, reconcile_after;
+};
+
+volatile std::sig_atomic_t interrupted = 0;
+
+extern "C" void note_interrupt(int) {
+    interrupted = 1;
+}
+
+/// Keeps asking the manager to send at full speed, on a thread of its own, so that the verb
+/// can watch meanwhile.
+class Pump {
+  public:
+    Pump(ConversationManager& manager, steady_clock::time_point deadline)
+        : thread_([this, &manager, deadline] { run(manager, deadline); }) {}
+    ~Pump() {
+        stopping_ = true;
+        thread_.join();
+    }
+    Pump(const Pump&) = delete;
+    Pump& operator=(const Pump&) = delete;
+
+    /// The manager gave up before its time: nothing can be sent as things stand.
+    bool is_stuck() const { return stuck_; }
+
+  private:
+    void run(ConversationManager& manager, steady_clock::time_point deadline) {
+        while (!stopping_) {
+            const auto left = deadline - steady_clock::now();
+            if (left <= steady_clock::duration::zero()) {
+                return;
+            }
+            try {
+                const bool settled = manager.flush(std::chrono::ceil<milliseconds>(left));
+                stuck_ = !settled && steady_clock::now() < deadline;
+            } catch (const Error&) {
+                return;  // closed: the verb ends
+            }
+            std::this_thread::sleep_for(look_every);
+        }
+    }
+
+    std::atomic<bool> stopping_ = false;
+    std::atomic<bool> stuck_ = false;
+    std::thread thread_;
+};
+
+enum class Verdict { settled, going_on, hopeless, late, interrupted };
+
+class Drain {
+  public:
+    Drain(const Common& common, const DrainFlags& flags)
+        : common_(common),
+          length_(flags.deadline.given() ? parse_duration("--deadline", flags.deadline.text,
+                                                          milliseconds(0), std::chrono::days(365))
+                                         : milliseconds(30'000)),
+          options_(options(common, flags)) {}
+
+    ExitCode run() {
+        {
+            // Also says whether there is a sound outbox at all, before anything is made.
+            const Outbox outbox(options_.outbox_path, OutboxMode::read_only);
+            first_ = last_ = outbox.status();
+        }
+        other_ = first_.drainer;
+        if (other_) {
+            complain(other_words());
+        }
+        const Verdict verdict = send();
+        report(verdict);
+        return verdict == Verdict::settled ? ExitCode::done : ExitCode::unsettled;
+    }
+
+  private:
+    static Options options(const Common& common, const DrainFlags& flags) {
+        Options options;
+        options.outbox_path = common.path();
+        flags.sending.endpoint.refuse_empty();
+        flags.sending.credential_file.refuse_empty();
+        options.endpoint = flags.sending.endpoint.text;
+        options.credential = find_credential(flags.sending.credential_file.text);
+        if (flags.connections.given()) {
+            options.connections =
+                static_cast<int>(parse_number("--connections", flags.connections.text, 1, 64));
+        }
+        if (flags.reconcile_after.given()) {
+            options.reconcile_after =
+                parse_duration("--reconcile-after", flags.reconcile_after.text, milliseconds(0),
+                               std::chrono::hours(24));
+        }
+        return options;
+    }
+
+    std::string other_words() const {
+        const std::string pid = std::to_string(other_->pid);
+        return other_->stopped ? "process " + pid +
+                                     " drains this outbox but is stopped; continue it (`kill "
+                                     "-CONT " +
+                                     pid + "`) or end it"
+                               : "process " + pid + " drains this outbox; waiting for it";
+    }
+
+    Verdict send() {
+        const auto deadline = steady_clock::now() + length_;
+        ConversationManager manager(options_);
+        std::signal(SIGINT, note_interrupt);
+        std::signal(SIGTERM, note_interrupt);
+        Verdict verdict = Verdict::going_on;
+        {
+            const Pump pump(manager, deadline);
+            Progress progress;
+            while ((verdict = judge(pump, deadline)) == Verdict::going_on) {
+                std::this_thread::sleep_for(look_every);
+                last_ = manager.stats();
+                show(progress);
+            }
+            if (verdict != Verdict::settled) {
+                manager.close(options_.close_deadline);  // also ends the pump's waiting
+            }
+        }
+        manager.close(options_.close_deadline);
+        return verdict;
+    }
+
+    Verdict judge(const Pump& pump, steady_clock::time_point deadline) const {
+        if (open_records(last_) == 0) {
+            return Verdict::settled;
+        }
+        if (interrupted != 0) {
+            return Verdict::interrupted;
+        }
+        if (is_hopeless(pump)) {
+            return Verdict::hopeless;
+        }
+        return steady_clock::now() >= deadline ? Verdict::late : Verdict::going_on;
+    }
+
+    /// Only a person or a new credential can help, so that waiting would be in vain.
+    bool is_hopeless(const Pump& pump) const {
+        if (last_.hold && last_.hold->reason == HoldReason::person) {
+            return true;
+        }
+        const bool is_other = other_ && last_.drainer && last_.drainer->pid == other_->pid;
+        if (is_other) {
+            return false;  // its credential may be another; it may give way to us
+        }
+        if (pump.is_stuck() && last_.hold && !last_.hold->until) {
+            return true;
+        }
+        const std::uint64_t for_us = last_.waiting - last_.waiting_for_other_credential;
+        return for_us == 0 && last_.claimed == 0 && unknowns_are_left_to_person();
+    }
+
+    bool unknowns_are_left_to_person() const {
+        if (last_.unknown == 0) {
+            return true;
+        }
+        const Outbox outbox(options_.outbox_path, OutboxMode::read_only);
+        bool all = true;
+        Filter filter;
+        filter.state = RecordState::unknown;
+        outbox.for_each(filter, [&](const Record& record) {
+            all = record.left_to_person;
+            return all;
+        });
+        return all;
+    }
+
+    void show(Progress& progress) const {
+        if (!progress.is_shown()) {
+            return;
+        }
+        std::string line = std::to_string(last_.delivered - first_.delivered) + " delivered, " +
+                           std::to_string(open_records(last_)) + " to go";
+        if (last_.hold) {
+            line += ": " + hold_words(*last_.hold).what;
+        }
+        progress.show(line);
+    }
+
+    void report(Verdict verdict) const {
+        const std::uint64_t delivered = last_.delivered - first_.delivered;
+        if (common_.json) {
+            Json json = to_json(last_);
+            json["delivered_now"] = delivered;
+            json["settled"] = verdict == Verdict::settled;
+            print_json(json);
+        } else {
+            print_line(counted(delivered, "record") + " delivered, " +
+                       counted(last_.dead, "dead letter") +
+                       (last_.dead > 0 ? " (see `agentsight-outbox list --state dead`)" : ""));
+        }
+        if (verdict != Verdict::settled) {
+            complain(unsettled_words(verdict));
+        }
+    }
+
+    std::string unsettled_words(Verdict verdict) const {
+        std::string words = verdict == Verdict::interrupted ? "interrupted: "
+                            : verdict == Verdict::late      ? "at the deadline: "
+                                                            : "";
+        words += std::to_string(last_.waiting) + " waiting, " + std::to_string(last_.claimed) +
+                 " claimed, " + std::to_string(last_.unknown) + " unknown";
+        if (last_.hold) {
+            const HoldWords hold = hold_words(*last_.hold);
+            return words + "; " + hold.what + ": " + hold.advice;
+        }
+        if (verdict == Verdict::hopeless && last_.waiting_for_other_credential > 0) {
+            return words +
+                   "; those waiting were submitted under another kind of credential: "
+                   "drain with one of that kind";
+        }
+        if (verdict == Verdict::hopeless) {
+            return words +
+                   "; only a person can settle those unknown: see `agentsight-outbox "
+                   "resolve --help`";
+        }
+        return words + "; nothing is lost: run `agentsight-outbox drain` again";
+    }
+
+    const Common& common_;
+    const milliseconds length_;
+    const Options options_;
+    Status first_, last_;
+    std::optional<Drainer> other_;  ///< another process, as it was at the beginning
+};
+
+}  // namespace
+
+void add_drain(CLI::App& app, Invocation& invocation) {
+    CLI::App* verb =
+        add_verb(app, invocation, "drain", "Send until nothing waits, is claimed or unknown",
+                 "drain --deadline 5m --credential-file /etc/kiosk/agentsight.key");
+    auto flags = std::make_shared<DrainFlags>();
+    add_text_flag(*verb, flags->deadline, "--deadline", "Give up after so long (default: 30s)",
+                  "DURATION");
+    add_text_flag(*verb, flags->connections, "--connections",
+                  "So many at a time, 1 to 64 (default: 4)", "N");
+    add_text_flag(*verb, flags->reconcile_after, "--reconcile-after",
+                  "How long a row may take to appear on the server (default: 120s)", "DURATION");
+    flags->sending.add_to(*verb);
+    verb->callback([&invocation, flags] {
+        invocation.run = [&invocation, flags] { return Drain(invocation.common, *flags).run(); };
+    });
+}
+
+}  // namespace agentsight::tool

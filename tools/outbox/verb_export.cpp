@@ -1,0 +1,40 @@
+#include <memory>
+
+#include "output.hpp"
+#include "record_json.hpp"
+#include "verbs.hpp"
+
+namespace agentsight::tool {
+namespace {
+
+ExitCode run(const Common& common, const FilterFlags& flags) {
+    const Filter filter = flags.filter();
+    const Outbox outbox(common.path(), OutboxMode::read_only);
+    complain("export shows comments and metadata in full; keep it as private as the outbox");
+    Progress progress;
+    std::uint64_t count = 0;
+    outbox.for_each(filter, [&](const Record& record) {
+        print_json(to_json(record, Reveal::yes));
+        constexpr std::uint64_t every = 1000;
+        if (++count % every == 0 && !is_terminal(Stream::out)) {
+            progress.show(std::to_string(count) + " records");
+        }
+        return true;
+    });
+    return count == 0 ? ExitCode::nothing : ExitCode::done;
+}
+
+}  // namespace
+
+void add_export(CLI::App& app, Invocation& invocation) {
+    CLI::App* verb = add_verb(app, invocation, "export",
+                              "Records as JSON, one a line, comments and metadata in full",
+                              "export --state dead > dead.ndjson");
+    auto flags = std::make_shared<FilterFlags>();
+    flags->add_to(*verb);
+    verb->callback([&invocation, flags] {
+        invocation.run = [&invocation, flags] { return run(invocation.common, *flags); };
+    });
+}
+
+}  // namespace agentsight::tool

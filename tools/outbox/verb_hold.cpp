@@ -1,0 +1,38 @@
+#include "output.hpp"
+#include "verbs.hpp"
+
+namespace agentsight::tool {
+namespace {
+
+ExitCode change(const Common& common, bool hold) {
+    Outbox outbox(common.path(), OutboxMode::read_write);
+    if (hold) {
+        outbox.hold();
+    } else {
+        outbox.release();
+    }
+    if (common.json) {
+        Json json;
+        json["held"] = hold;
+        print_json(json);
+    } else {
+        print_line(hold ? "nothing is sent until `agentsight-outbox release`; submits go on"
+                        : "released: sending goes on at once");
+    }
+    return ExitCode::done;
+}
+
+}  // namespace
+
+void add_hold_and_release(CLI::App& app, Invocation& invocation) {
+    add_verb(app, invocation, "hold", "Stop sending until `release`, also over a restart", "hold")
+        ->callback([&invocation] {
+            invocation.run = [&invocation] { return change(invocation.common, true); };
+        });
+    add_verb(app, invocation, "release", "End every hold and its backoff: send at once", "release")
+        ->callback([&invocation] {
+            invocation.run = [&invocation] { return change(invocation.common, false); };
+        });
+}
+
+}  // namespace agentsight::tool

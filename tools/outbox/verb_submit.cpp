@@ -1,0 +1,70 @@
+#include <memory>
+
+#include "output.hpp"
+#include "text.hpp"
+#include "verbs.hpp"
+
+namespace agentsight::tool {
+namespace {
+
+struct SubmitFlags {
+    TextFlag conversation_id, conversation, sentiment, comment, metadata, id;
+};
+
+ExitCode submit(const Common& common, const SubmitFlags& flags) {
+    if (!flags.conversation_id.given() && !flags.conversation.given()) {
+        throw UsageError("--conversation-id or --conversation is required");
+    }
+    const ConversationRef conversation =
+        flags.conversation.given() ? ConversationRef(parse_database_id(flags.conversation.text))
+                                   : ConversationRef(flags.conversation_id.text);
+    flags.id.refuse_empty();
+    flags.metadata.refuse_empty();
+    Feedback feedback{conversation, flags.sentiment.text};
+    if (flags.comment.given()) {
+        feedback.comment = flags.comment.text;
+    }
+    feedback.metadata_json = flags.metadata.text;
+    feedback.id = flags.id.text;
+
+    Outbox outbox(common.path(), OutboxMode::create);
+    const Receipt receipt = outbox.submit(feedback);
+    if (common.json) {
+        Json json;
+        json["id"] = receipt.id;
+        json["stored"] = receipt.stored;
+        print_json(json);
+        return ExitCode::done;
+    }
+    print_line(receipt.id);
+    if (!receipt.stored) {
+        complain("this record was there already; nothing was stored twice");
+    }
+    return ExitCode::done;
+}
+
+}  // namespace
+
+void add_submit(CLI::App& app, Invocation& invocation) {
+    CLI::App* verb = add_verb(app, invocation, "submit",
+                              "Commit one feedback; it is sent by whoever drains. Prints its id",
+                              "submit --conversation-id support-session-456 --sentiment positive "
+                              "--comment 'Excellent service!' --metadata '{\"rating\": 5}'");
+    auto flags = std::make_shared<SubmitFlags>();
+    CLI::Option* text = add_text_flag(*verb, flags->conversation_id, "--conversation-id",
+                                      "The conversation's business id", "TEXT");
+    add_text_flag(*verb, flags->conversation, "--conversation", "The conversation's database id",
+                  "N")
+        ->excludes(text);
+    add_text_flag(*verb, flags->sentiment, "--sentiment", "positive, neutral or negative", "S")
+        ->required();
+    add_text_flag(*verb, flags->comment, "--comment", "At most 5000 code points", "TEXT");
+    add_text_flag(*verb, flags->metadata, "--metadata", "A JSON object", "JSON");
+    add_text_flag(*verb, flags->id, "--id",
+                  "The record's id: submitting again with it stores nothing twice", "UUID");
+    verb->callback([&invocation, flags] {
+        invocation.run = [&invocation, flags] { return submit(invocation.common, *flags); };
+    });
+}
+
+}  // namespace agentsight::tool
