@@ -25,7 +25,9 @@ HttpRequest create_request(Route route, const Feedback& feedback, const Uuid& id
 
 /// GET /api/feedbacks/ for one conversation, newest first, rows created at or after `since`,
 /// 100 a page. A server that does not know a filter ignores it: check the rows.
-HttpRequest list_feedbacks_request(const ConversationKey& conversation, UtcMs since, int page);
+/// `page_size` up to 100; less where a page would be more than the transport takes.
+HttpRequest list_feedbacks_request(const ConversationKey& conversation, UtcMs since, int page,
+                                   int page_size = 100);
 /// GET /api/conversations/?conversation_id=X&full=false&include_deleted=true&page_size=1
 HttpRequest find_conversation_request(std::string_view business_id);
 /// GET /api/conversations/{pk}/

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/json_text.hpp"
 #include "core/metadata.hpp"
 #include "core/text.hpp"
@@ -120,11 +122,12 @@ HttpRequest create_request(Route route, const Feedback& feedback, const Uuid& id
 
 // No filter by kind or sentiment: a row we need as a proof must not be lost to a filter that
 // a server understands in its own way.
-HttpRequest list_feedbacks_request(const ConversationKey& conversation, UtcMs since, int page) {
+HttpRequest list_feedbacks_request(const ConversationKey& conversation, UtcMs since, int page,
+                                   int page_size) {
     return get("/api/feedbacks/?" + conversation_filter(conversation) +
                "&created_at_after=" + percent_encode(iso8601(since)) +
                "&ordering=-created_at&page=" + std::to_string(page) +
-               "&page_size=" + std::to_string(rows_a_page));
+               "&page_size=" + std::to_string(std::min(page_size, rows_a_page)));
 }
 
 HttpRequest find_conversation_request(std::string_view business_id) {
