@@ -110,6 +110,7 @@ Worker::Thread::Thread(Worker& worker)
       bell_rung_(context_,
                  [this] {
                      bell_.silence();
+                     bell_is_polled_ = !bell_.works();
                      worker_.news_ = true;
                      wake();
                  }),
@@ -130,7 +131,6 @@ Worker::Thread::Thread(Worker& worker)
       transport_(context_, transport_options(worker.settings_), worker.clock_),
       kind_(worker.settings_.options.credential.kind()) {
     suspend_offset_ = worker_.clock_.now().boot_ms - monotonic_ms();
-    bell_is_polled_ = bell_.descriptor() < 0;
 }
 
 Worker::Thread::~Thread() = default;
@@ -161,7 +161,6 @@ void Worker::Thread::wake() noexcept {
 
 void Worker::Thread::ring() noexcept {
     if (!draining_) {
-        const std::lock_guard lock(bell_mutex_);
         bell_.ring();
     }
     wake();
@@ -344,6 +343,7 @@ bool Worker::Thread::become_drainer() {
     sign_.raise();
     draining_ = true;
     bell_rung_.watch(bell_.descriptor());  // armed before the first scan
+    bell_is_polled_ = !bell_.works();
     if (!link_watch_) {
         link_watch_.emplace();
     }

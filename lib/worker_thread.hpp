@@ -79,7 +79,6 @@ class Worker::Thread {
     boost::asio::steady_timer timer_;
     boost::asio::steady_timer close_timer_;
 
-    std::mutex bell_mutex_;
     os::Bell bell_;
     os::DrainerSign sign_;
     std::optional<os::LinkWatch> link_watch_;
