@@ -1,0 +1,51 @@
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "net/http_codec.hpp"
+#include "net/leash.hpp"
+#include "net/tls.hpp"
+
+namespace agentsight::net {
+
+/// One connection to the endpoint or to a proxy: the socket, TLS over it where there is any,
+/// and what of a response has been read. Stopping it closes the socket, which ends whatever
+/// waits on it.
+class Connection final : public Stoppable {
+  public:
+    Connection(boost::asio::ip::tcp::socket socket, ResponseLimits limits);
+    ~Connection();
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+
+    void stop() noexcept override;
+
+    boost::asio::awaitable<TlsProblem> start_tls(TlsClient& client);
+
+    /// The peer has sent nothing and has not closed, as far as this machine knows.
+    bool proven_idle();
+
+    /// Writes all of `bytes`. `handed_over` becomes true before the kernel can have got any of
+    /// them, never otherwise: it stays false where a write failed with nothing accepted.
+    boost::asio::awaitable<boost::system::error_code> write(std::string_view bytes,
+                                                            bool& handed_over);
+    /// Reads until the reader is no longer `more`; an error where the connection ended first.
+    boost::asio::awaitable<boost::system::error_code> read();
+
+    TlsStream* tls() noexcept { return tls_.get(); }
+
+    ResponseReader reader;
+    std::string request;             ///< its bytes, kept for the memory
+    std::int64_t idle_since_ms = 0;  ///< boot time
+    std::int64_t idle_until_ms = 0;  ///< not used again after this
+
+  private:
+    boost::asio::ip::tcp::socket socket_;
+    std::unique_ptr<TlsStream> tls_;
+};
+
+}  // namespace agentsight::net
