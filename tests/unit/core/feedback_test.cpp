@@ -49,11 +49,7 @@ TEST_CASE("a feedback that keeps every rule is kept exactly as given") {
     FeedbackInput given = input();
     given.conversation = " id with spaces ";
     given.sentiment = Sentiment::negative;
-    given.comment =
-        " \tGr\xc3\xbc\xc3\x9f"
-        "e\r\n" +
-        emoji + " ";
-    const std::string comment{*given.comment};
+    const std::string comment = " \tGr\xc3\xbc\xc3\x9f\r\n" + emoji + " ";
     given.comment = comment;
     given.metadata_json = " { \"rating\" : 5 } ";
     Feedback feedback;
