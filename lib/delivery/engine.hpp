@@ -14,6 +14,15 @@
 
 namespace agentsight::delivery {
 
+/// Deliberate defects, each of which the simulation must catch. Tests only.
+enum class Mutant {
+    none,
+    resend_without_reading,  ///< an unknown outcome is taken for a failure
+    match_known_ids,         ///< a row that another record owns is found again
+    claim_after_send,        ///< what was claimed when the process died is taken for unsent
+    one_look_at_once,        ///< not there at the first look: sent again
+};
+
 /// What the decisions need to know of the options. Milliseconds.
 struct Policy {
     int connections = 4;
@@ -26,6 +35,7 @@ struct Policy {
     std::int64_t not_found_grace_ms = 86'400'000;
     std::int64_t backoff_base_ms = 1'000;
     std::int64_t backoff_cap_ms = 300'000;
+    Mutant mutant = Mutant::none;  ///< tests only
 };
 
 /// One thing for the shell to do; it answers with finished().
@@ -70,11 +80,11 @@ class Engine {
     void finished(std::uint64_t task, core::Evidence evidence);
 
     // Control, from the shell's thread.
-    void rung() noexcept;             ///< the bell: the store has news
+    void rung() noexcept;                        ///< the bell: the store has news
     void set_credential(Credential::Kind kind);  ///< ends holds about credentials; probes at once
-    void network_changed();           ///< probes at once (splayed where it ended a hold by itself)
-    void release();                   ///< ends every hold and its backoff
-    void pause(bool paused);          ///< this manager's; claims nothing
+    void network_changed();   ///< probes at once (splayed where it ended a hold by itself)
+    void release();           ///< ends every hold and its backoff
+    void pause(bool paused);  ///< this manager's; claims nothing
     /// flush and drain: stored backoff is ignored, no pacing; Retry-After binds.
     void full_speed(bool on);
     /// The machine slept: what is in flight is abandoned by the shell; links are unproven.

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "core/exchange.hpp"
 
@@ -38,5 +39,32 @@ struct Outcome {
 Outcome classify(const core::Evidence& evidence, std::string_view sentiment_sent);
 
 std::string_view to_string(Class what) noexcept;
+
+/// What an attempt to read (a list of rows, a conversation) told us. Reading changes
+/// nothing on the server, so nothing here is ever unknown.
+enum class ReadClass {
+    readable,            ///< 200 that says JSON; whether it is the API's the parser decides
+    link_down,           ///< nothing of the request was written
+    broken,              ///< cut, timed out, 5xx, 408: try again
+    too_large,           ///< more than the transport takes: ask for less
+    throttled,           ///< 429; 503 with Retry-After and the API's JSON
+    credential_refused,  ///< 401 with the API's JSON
+    account_unpaid,      ///< the 401 that no other key changes
+    proxy,               ///< 407, 511
+    route_lost,          ///< 405, 410, 501; 404 that is not the API's JSON
+    not_found,           ///< 404 with the API's JSON
+    refused,             ///< 403 and other 4xx with the API's JSON: this key may not read
+    foreign,             ///< a portal's or a firewall's answer
+};
+
+struct ReadOutcome {
+    ReadClass what = ReadClass::broken;
+    std::optional<std::int64_t> retry_after_ms;
+    int status = 0;
+    std::string detail;
+};
+
+/// Total, as classify().
+ReadOutcome classify_read(const core::Evidence& evidence);
 
 }  // namespace agentsight::delivery

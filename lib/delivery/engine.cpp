@@ -1,0 +1,244 @@
+#include "delivery/engine.hpp"
+
+#include <utility>
+
+#include "delivery/engine_impl.hpp"
+
+namespace agentsight::delivery {
+
+namespace {
+
+/// A hold read back from the file may not wait longer than any that is ever made: a day as
+/// told and as much again as jitter.
+constexpr std::int64_t longest_hold_ms = 2 * 24 * 3'600'000;
+
+}  // namespace
+
+Engine::Engine(outbox::Store& store, Policy policy, core::Random& random)
+    : impl_(std::make_unique<Impl>(store, std::move(policy), random)) {}
+Engine::~Engine() = default;
+
+void Engine::start() {
+    impl_->start();
+}
+void Engine::stop() {
+    impl_->stop();
+}
+Engine::Step Engine::step() {
+    return impl_->step();
+}
+void Engine::finished(std::uint64_t task, core::Evidence evidence) {
+    impl_->finished(task, std::move(evidence));
+}
+void Engine::rung() noexcept {
+    impl_->rung();
+}
+void Engine::set_credential(Credential::Kind kind) {
+    impl_->set_credential(kind);
+}
+void Engine::network_changed() {
+    impl_->network_changed();
+}
+void Engine::release() {
+    impl_->release();
+}
+void Engine::pause(bool paused) {
+    impl_->pause(paused);
+}
+void Engine::full_speed(bool on) {
+    impl_->full_speed(on);
+}
+void Engine::resumed() {
+    impl_->resumed();
+}
+bool Engine::settled() const {
+    return impl_->settled();
+}
+std::optional<HoldReason> Engine::held() const {
+    return impl_->held();
+}
+bool Engine::needs_person() const {
+    return impl_->needs_person();
+}
+std::vector<Event> Engine::take_events() {
+    return impl_->take_events();
+}
+
+Engine::Impl::Impl(outbox::Store& store, Policy policy, core::Random& random)
+    : store_(store),
+      policy_(std::move(policy)),
+      random_(random),
+      holds_({.base_ms = policy_.backoff_base_ms, .cap_ms = policy_.backoff_cap_ms}),
+      pacer_(policy_.connections) {}
+
+void Engine::Impl::start() {
+    saved_ = store_.begin_draining();
+    now_ = store_.now();
+    moment_ = store_.moment();
+    drain_began_ = moment_;
+    server_date_ = saved_.server_date;
+    refusals_in_row_ = saved_.refusals_in_row;
+    route_ = saved_.route == 1 ? core::Route::feedbacks : core::Route::conversation_feedbacks;
+    if (policy_.dialect != Dialect::automatic) {
+        route_ = policy_.dialect == Dialect::feedbacks ? core::Route::feedbacks
+                                                       : core::Route::conversation_feedbacks;
+    }
+    holds_.restore(saved_.holds);
+    holds_.probe_all_at_once(now_);
+    holds_.limit(now_ + longest_hold_ms);
+    running_ = true;
+    if (policy_.mutant == Mutant::claim_after_send) {
+        forget_claims();
+    }
+    if (policy_.kind == Credential::Kind::none) {
+        hold_for_credential();
+    } else {
+        unhold(HoldReason::no_credential, false);
+    }
+    rung_ = true;
+}
+
+/// The mutant: as if no claim had been written before sending.
+void Engine::Impl::forget_claims() {
+    for (const outbox::ClaimedRecord& record : store_.due_unknowns(1'000)) {
+        if (!record.attempt_ended) {
+            send_again(record, false);
+        }
+    }
+}
+
+void Engine::Impl::hold_for_credential() {
+    const HoldCause cause{.reason = HoldReason::no_credential, .detail = "no credential is set"};
+    if (holds_.enter_for_good(cause, moment_)) {
+        events_.push_back(event::Held{cause.reason, 0, cause.detail});
+    }
+}
+
+void Engine::Impl::stop() {
+    if (!running_) {
+        return;
+    }
+    now_ = store_.now();
+    moment_ = store_.moment();
+    give_back_ready();
+    flights_.clear();
+    readings_.clear();
+    if (!pending_.empty() || state_changed()) {
+        commit(0);
+    }
+    running_ = false;
+}
+
+void Engine::Impl::set_credential(Credential::Kind kind) {
+    policy_.kind = kind;
+    ++credential_;
+    credential_proven_ = false;
+    rung_ = true;
+    if (kind == Credential::Kind::none) {
+        hold_for_credential();
+        return;
+    }
+    unhold(HoldReason::no_credential, false);
+    unhold(HoldReason::credential_refused, false);
+    unhold(HoldReason::account_unpaid, false);
+    // Another key may be another account, where the feedback is welcome; but if it is not,
+    // ending the hold would bury five more records.
+    holds_.probe_at_once(HoldReason::refusals, store_.now());
+}
+
+void Engine::Impl::network_changed() {
+    const core::OutboxMs now = store_.now();
+    for (const HoldReason reason :
+         {HoldReason::link_down, HoldReason::proxy, HoldReason::endpoint, HoldReason::outage}) {
+        holds_.probe_at_once(reason, now);
+    }
+    last_contact_boot_ms_.reset();
+}
+
+void Engine::Impl::release() {
+    now_ = store_.now();
+    pacer_.off();
+    const std::vector<outbox::HoldRow> rows = holds_.rows();
+    for (const outbox::HoldRow& row : rows) {
+        const bool binding =
+            row.reason == HoldReason::no_credential ||
+            (row.reason == HoldReason::throttled && throttled_told_ && *throttled_told_ > now_);
+        if (!binding) {
+            unhold(row.reason, false);
+        }
+    }
+    holds_.forget_steps();
+    if (throttled_told_) {
+        holds_.hurry(HoldReason::throttled, *throttled_told_);
+    }
+    refusals_in_row_ = 0;
+    unknowns_in_row_ = 0;
+    rung_ = true;
+}
+
+void Engine::Impl::pause(bool paused) {
+    paused_ = paused;
+    rung_ = rung_ || !paused;
+}
+
+void Engine::Impl::full_speed(bool on) {
+    if (on == full_speed_) {
+        return;
+    }
+    full_speed_ = on;
+    ignore_due_ = on;
+    retried_.clear();
+    if (on) {
+        now_ = store_.now();
+        pacer_.off();
+        holds_.probe_all_at_once(now_);
+        if (throttled_told_) {
+            holds_.hurry(HoldReason::throttled, *throttled_told_);
+        }
+        rung_ = true;
+    }
+}
+
+void Engine::Impl::resumed() {
+    last_contact_boot_ms_.reset();
+    holds_.probe_at_once(HoldReason::link_down, store_.now());
+}
+
+bool Engine::Impl::settled() const {
+    const bool due = next_due_ && *next_due_ <= store_.now();
+    return running_ && flights_.empty() && ready_.empty() && pending_.empty() && !rung_ && !due &&
+           !claimable_ && due_unknowns_.empty();
+}
+
+std::optional<HoldReason> Engine::Impl::held() const {
+    if (person_hold_) {
+        return HoldReason::person;
+    }
+    if (!holds_.any() || probing()) {
+        return std::nullopt;
+    }
+    const auto until = holds_.until();
+    return until && *until <= store_.now() ? std::nullopt : holds_.shown();
+}
+
+bool Engine::Impl::needs_person() const {
+    if (person_hold_) {
+        return true;
+    }
+    if (probing()) {
+        return false;
+    }
+    const core::OutboxMs now = store_.now();
+    for (const outbox::HoldRow& row : holds_.rows()) {
+        if (delivery::needs_person(row.reason) && (!row.until || *row.until > now)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+std::vector<Event> Engine::Impl::take_events() {
+    return std::exchange(events_, {});
+}
+
+}  // namespace agentsight::delivery

@@ -1,0 +1,421 @@
+#include <algorithm>
+#include <utility>
+
+#include "delivery/engine_impl.hpp"
+
+/// What the answer to an attempt means for its record, and for all the others.
+namespace agentsight::delivery {
+
+namespace {
+
+/// A row that is there at all is nearly always there by now.
+constexpr std::int64_t first_look_ms = 2'000;
+
+/// Answers of one kind to one record, with deliveries of others between, until the record
+/// is judged alone. A firewall's or a key's answer is plain; what a server in trouble says
+/// may pass.
+constexpr int plain_answers = 3;
+constexpr int passing_answers = 8;
+
+/// Refusals of different records in a row: not the feedback is wrong, the API changed.
+constexpr int refusals_until_hold = 5;
+
+/// Unknown outcomes in a row: the server is in trouble, and each more would only make one
+/// more record unknown.
+constexpr int unknowns_until_hold = 3;
+
+constexpr std::size_t remembered_bad_answers = 4'096;
+
+/// A bound for devices whose boots are too short to prove how long ago something was.
+constexpr std::int64_t least_grace_attempts = 16;
+
+bool is_server_error(std::optional<int> status) {
+    return status && *status >= 500 && *status < 600;
+}
+
+bool judges_the_record(Class what) {
+    return what == Class::delivered || what == Class::not_found || what == Class::refused;
+}
+
+outbox::AttemptNote note_of(const core::Evidence& evidence, const Outcome& outcome) {
+    outbox::AttemptNote note;
+    note.began = evidence.began.utc_ms;
+    note.ended = evidence.ended.utc_ms;
+    note.outcome = std::string{to_string(outcome.what)};
+    if (outcome.status != 0) {
+        note.status = outcome.status;
+    }
+    note.detail = outcome.detail;
+    return note;
+}
+
+}  // namespace
+
+void Engine::Impl::finished(std::uint64_t task, core::Evidence evidence) {
+    const auto entry = flights_.find(task);
+    if (entry == flights_.end()) {
+        return;
+    }
+    Flight flight = std::move(entry->second);
+    flights_.erase(entry);
+    now_ = store_.now();
+    moment_ = store_.moment();
+    if (flight.kind == Task::Kind::connect) {
+        connect_finished(evidence);
+    } else if (flight.record) {
+        note_exchange(evidence);
+        send_finished(std::move(flight), evidence);
+    } else {
+        note_exchange(evidence);
+        read_finished(flight.conversation, evidence);
+    }
+}
+
+void Engine::Impl::connect_finished(const core::Evidence& evidence) {
+    if (evidence.failure == core::Failure::none) {
+        last_contact_boot_ms_ = moment_.boot_ms;
+        if (const outbox::HoldRow* const row = holds_.find(HoldReason::link_down)) {
+            // Not forgotten until an answer comes: a way that only lets us connect is none.
+            holds_.remember_step(HoldReason::link_down, row->step);
+            unhold(HoldReason::link_down, true);
+        }
+        return;
+    }
+    core::Evidence unwritten = evidence;
+    unwritten.request_written = false;
+    const Outcome outcome = classify(unwritten, {});
+    if (evidence.failure == core::Failure::aborted) {
+        return;
+    }
+    if (outcome.what == Class::proxy) {
+        hold(HoldReason::proxy, outcome.status, outcome.detail);
+    } else {
+        link_failed(outcome.detail);
+    }
+}
+
+/// A response proves the way; a request that got none makes it doubtful.
+void Engine::Impl::note_exchange(const core::Evidence& evidence) {
+    if (evidence.failure == core::Failure::none && evidence.status != 0) {
+        last_contact_boot_ms_ = moment_.boot_ms;
+        const auto took = static_cast<double>(evidence.ended.boot_ms - evidence.began.boot_ms);
+        mean_exchange_ms_ += (std::max(took, 0.0) - mean_exchange_ms_) / 8;
+    } else {
+        last_contact_boot_ms_.reset();
+    }
+}
+
+/// Only from answers that the API itself gave: a portal's clock is nobody's.
+void Engine::Impl::note_date(const core::Evidence& evidence) {
+    if (!evidence.date) {
+        return;
+    }
+    date_seen_ = *evidence.date;
+    date_seen_at_ = evidence.ended;
+    server_date_ = evidence.date;
+}
+
+void Engine::Impl::settle(Settlement settlement) {
+    if (pending_.empty()) {
+        pending_since_ = now_;
+    }
+    if (full_speed_ && settlement.to == Settlement::To::waiting && settlement.due > now_) {
+        retried_[settlement.key] = settlement.due;
+    }
+    pending_.push_back(std::move(settlement));
+}
+
+void Engine::Impl::send_finished(Flight flight, const core::Evidence& evidence) {
+    const outbox::ClaimedRecord& record = *flight.record;
+    if (!evidence.request_written && evidence.failure == core::Failure::aborted) {
+        give_back(record, now_);
+        return;
+    }
+    Outcome outcome = classify(evidence, to_string(record.feedback.sentiment));
+    const bool other_credential =
+        flight.credential != credential_ &&
+        (outcome.what == Class::credential_refused || outcome.what == Class::account_unpaid);
+    if (other_credential) {
+        give_back(record, now_);  // it went out under a credential that has been replaced
+        return;
+    }
+    Settlement settlement;
+    settlement.key = record.key;
+    settlement.to = Settlement::To::waiting;
+    settlement.due = now_;
+    settlement.refusals = record.refusals;
+    settlement.last_error = outcome.detail;
+    if (outcome.status != 0) {
+        settlement.last_status = outcome.status;
+    }
+    if (outcome.what != Class::link_down) {
+        settlement.note = note_of(evidence, outcome);
+    }
+    if (judges_the_record(outcome.what)) {
+        note_date(evidence);
+        answered_by_api();
+    }
+    switch (outcome.what) {
+        case Class::delivered:
+            delivered(record, outcome, settlement);
+            break;
+        case Class::link_down:
+            link_failed(outcome.detail);
+            break;
+        case Class::not_processed:
+            not_processed(record, settlement);
+            break;
+        case Class::throttled:
+            throttled(outcome);
+            break;
+        case Class::credential_refused:
+            blame_everything(record, outcome, HoldReason::credential_refused, settlement);
+            break;
+        case Class::account_unpaid:
+            blame_everything(record, outcome, HoldReason::account_unpaid, settlement);
+            break;
+        case Class::proxy:
+            blame_everything(record, outcome, HoldReason::proxy, settlement);
+            break;
+        case Class::intercepted:
+            blame_everything(record, outcome, HoldReason::endpoint, settlement);
+            break;
+        case Class::route_lost:
+            route_lost(flight, settlement, outcome);
+            break;
+        case Class::not_found:
+            not_found(record, settlement);
+            break;
+        case Class::refused:
+            refused(settlement, outcome);
+            break;
+        case Class::unknown:
+            unknown(record, outcome, evidence, settlement);
+            break;
+    }
+    const std::string id = record.id.text();
+    if (settlement.to == Settlement::To::dead) {
+        uncommitted_events_.push_back(event::DeadLetter{id, outcome.status, outcome.detail});
+    } else if (settlement.to == Settlement::To::delivered) {
+        uncommitted_events_.push_back(event::Delivered{id, settlement.server_id});
+    } else if (outcome.what != Class::link_down) {
+        uncommitted_events_.push_back(event::AttemptFailed{id, outcome.status, outcome.detail});
+    }
+    settle(std::move(settlement));
+}
+
+void Engine::Impl::delivered(const outbox::ClaimedRecord& record, Outcome& outcome,
+                             Settlement& settlement) {
+    settlement.to = Settlement::To::delivered;
+    settlement.counts_attempt = true;
+    settlement.server_id = std::move(outcome.server_id);
+    settlement.server_time = outcome.server_time;
+    settlement.origin = policy_.origin;
+    settlement.refusals = 0;
+    ++deliveries_;
+    credential_proven_ = true;
+    refusals_in_row_ = 0;
+    throttle_step_ = 0;
+    route_lost_[0] = route_lost_[1] = false;
+    bad_answers_.erase(record.key);
+    unhold(HoldReason::refusals, true);
+}
+
+/// The API itself judged a record: whatever was thought to be in the way is not.
+void Engine::Impl::answered_by_api() {
+    unknowns_in_row_ = 0;
+    holds_.forget_steps();
+    for (const HoldReason reason :
+         {HoldReason::link_down, HoldReason::credential_refused, HoldReason::account_unpaid,
+          HoldReason::route_lost, HoldReason::endpoint, HoldReason::proxy, HoldReason::outage}) {
+        unhold(reason, true);
+    }
+    // What was under way when the server said "later" proves nothing about now.
+    const outbox::HoldRow* const throttle = holds_.find(HoldReason::throttled);
+    if (throttle != nullptr && throttle->until && *throttle->until <= now_) {
+        throttled_told_.reset();
+        unhold(HoldReason::throttled, true);
+    }
+}
+
+void Engine::Impl::refused(Settlement& settlement, const Outcome& outcome) {
+    settlement.counts_attempt = true;
+    if (holds_.has(HoldReason::refusals)) {
+        hold(HoldReason::refusals, outcome.status, outcome.detail);  // the probe failed
+        return;
+    }
+    settlement.to = Settlement::To::dead;
+    ++refusals_in_row_;
+    if (refusals_in_row_ >= refusals_until_hold) {
+        hold(HoldReason::refusals, outcome.status, outcome.detail);
+    }
+}
+
+/// By boot time where the first attempt was in this boot, never by the wall clock; a
+/// device that is restarted too often for that gives up by the number of attempts.
+bool Engine::Impl::grace_is_over(const outbox::ClaimedRecord& record) const {
+    const core::Moment first = record.first_attempt.value_or(record.attempt_began);
+    if (first.boot_id != 0 && first.boot_id == moment_.boot_id &&
+        moment_.boot_ms - first.boot_ms >= policy_.not_found_grace_ms) {
+        return true;
+    }
+    // On average an attempt waits half the cap: twice as many as fit into the grace.
+    const std::int64_t often =
+        4 * policy_.not_found_grace_ms / std::max<std::int64_t>(policy_.backoff_cap_ms, 1);
+    return record.attempts >= least_grace_attempts + often;
+}
+
+void Engine::Impl::not_found(const outbox::ClaimedRecord& record, Settlement& settlement) {
+    settlement.counts_attempt = true;
+    if (policy_.not_found_grace_ms == 0 || grace_is_over(record)) {
+        settlement.to = Settlement::To::dead;
+        return;
+    }
+    const Backoff backoff{.base_ms = policy_.backoff_base_ms, .cap_ms = policy_.backoff_cap_ms};
+    settlement.due = now_ + full_jitter(backoff, record.attempts, random_);
+}
+
+void Engine::Impl::not_processed(const outbox::ClaimedRecord& record, Settlement& settlement) {
+    const Backoff backoff{.base_ms = policy_.backoff_base_ms, .cap_ms = policy_.backoff_cap_ms};
+    settlement.refusals = judged_alone(record, *settlement.last_status);
+    if (settlement.refusals >= passing_answers) {
+        settlement.to = Settlement::To::dead;
+        return;
+    }
+    settlement.due = now_ + full_jitter(backoff, settlement.refusals - 1, random_);
+}
+
+/// How many answers of one kind this record drew while others were delivered. Where
+/// nothing was delivered between, the answer is about everything and counts once.
+int Engine::Impl::judged_alone(const outbox::ClaimedRecord& record, int status) {
+    const bool same =
+        record.last_status && (*record.last_status == status ||
+                               (is_server_error(record.last_status) && is_server_error(status)));
+    const auto known = bad_answers_.find(record.key);
+    const bool others_delivered =
+        known == bad_answers_.end() ? deliveries_ > 0 : deliveries_ > known->second;
+    if (bad_answers_.size() >= remembered_bad_answers) {
+        bad_answers_.clear();  // counts go on a little later than they could
+    }
+    bad_answers_[record.key] = deliveries_;
+    if (!same) {
+        return 1;
+    }
+    return others_delivered ? record.refusals + 1 : std::max(record.refusals, 1);
+}
+
+void Engine::Impl::blame_everything(const outbox::ClaimedRecord& record, const Outcome& outcome,
+                                    HoldReason reason, Settlement& settlement) {
+    settlement.refusals = judged_alone(record, outcome.status);
+    if (settlement.refusals >= plain_answers) {
+        settlement.to = Settlement::To::dead;
+        return;
+    }
+    hold(reason, outcome.status, outcome.detail);
+}
+
+void Engine::Impl::route_lost(const Flight& flight, Settlement& settlement,
+                              const Outcome& outcome) {
+    const outbox::ClaimedRecord& record = *flight.record;
+    if (policy_.dialect != Dialect::automatic) {
+        blame_everything(record, outcome, HoldReason::route_lost, settlement);
+        return;
+    }
+    const auto index = [](core::Route route) { return static_cast<std::size_t>(route); };
+    route_lost_[index(flight.route)] = true;
+    if (flight.route != route_) {
+        return;  // another answer has switched already
+    }
+    const core::Route other = route_ == core::Route::feedbacks ? core::Route::conversation_feedbacks
+                                                               : core::Route::feedbacks;
+    const bool both = route_lost_[index(other)];
+    settlement.refusals = judged_alone(record, outcome.status);
+    if (settlement.refusals >= plain_answers) {
+        settlement.to = Settlement::To::dead;
+        return;
+    }
+    route_ = other;  // where both are lost, probes alternate
+    if (both) {
+        hold(HoldReason::route_lost, outcome.status, outcome.detail);
+    }
+}
+
+void Engine::Impl::unknown(const outbox::ClaimedRecord& record, const Outcome& outcome,
+                           const core::Evidence& evidence, Settlement& settlement) {
+    settlement.counts_attempt = true;
+    settlement.refusals = outcome.server_error ? judged_alone(record, outcome.status) : 0;
+    settlement.to = Settlement::To::unknown;
+    settlement.due = now_ + std::min(first_look_ms, policy_.reconcile_after_ms);
+    settlement.attempt_ended = evidence.ended;
+    if (policy_.mutant == Mutant::resend_without_reading) {
+        settlement.to = Settlement::To::waiting;
+        return;
+    }
+    ++unknowns_in_row_;
+    const bool foreign_answer =
+        evidence.failure == core::Failure::none && evidence.status != 0 && !outcome.server_error;
+    const HoldReason reason = foreign_answer ? HoldReason::endpoint : HoldReason::outage;
+    if (unknowns_in_row_ >= unknowns_until_hold || holds_.has(reason)) {
+        hold(reason, outcome.status, outcome.detail);
+    }
+}
+
+void Engine::Impl::throttled(const Outcome& outcome) {
+    hold_for_throttle(outcome.status, outcome.detail, outcome.retry_after_ms);
+}
+
+/// Never at the time told but after it, each device at its own; only who waits for a
+/// flush goes at the time told.
+void Engine::Impl::hold_for_throttle(int status, const std::string& detail,
+                                     std::optional<std::int64_t> retry_after_ms) {
+    const Backoff backoff{.base_ms = policy_.backoff_base_ms, .cap_ms = policy_.backoff_cap_ms};
+    core::OutboxMs until = now_;
+    if (retry_after_ms) {
+        const std::int64_t told = *retry_after_ms;
+        const std::int64_t spread = std::max(told, policy_.backoff_base_ms);
+        throttled_told_ = std::max(throttled_told_.value_or(0), now_ + told);
+        until = *throttled_told_;
+        if (!full_speed_) {
+            until += std::max<std::int64_t>(
+                static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(spread) + 1)),
+                told == 0 ? backoff_floor_ms : 0);
+        }
+    } else {
+        until += full_jitter(backoff, throttle_step_, random_);
+        throttle_step_ = std::min(throttle_step_ + 1, 40);
+    }
+    pacer_.throttled(now_);
+    const HoldCause cause{.reason = HoldReason::throttled, .status = status, .detail = detail};
+    if (holds_.enter_until(cause, until, moment_)) {
+        events_.push_back(event::Held{cause.reason, status, detail});
+    }
+    give_back_ready();
+}
+
+void Engine::Impl::hold(HoldReason reason, int status, const std::string& detail) {
+    const HoldCause cause{.reason = reason, .status = status, .detail = detail};
+    if (holds_.enter(cause, moment_, now_, random_)) {
+        events_.push_back(event::Held{reason, status, detail});
+    }
+    read_got_through_ = false;
+    give_back_ready();
+}
+
+void Engine::Impl::unhold(HoldReason reason, bool by_itself) {
+    if (!holds_.leave(reason)) {
+        return;
+    }
+    events_.push_back(event::Released{reason});
+    const bool paces = reason == HoldReason::link_down || reason == HoldReason::throttled ||
+                       reason == HoldReason::outage;
+    if (by_itself && paces && !full_speed_) {
+        pacer_.hold_ended(reason == HoldReason::throttled, now_, random_);
+    }
+}
+
+void Engine::Impl::link_failed(const std::string& detail) {
+    last_contact_boot_ms_.reset();
+    hold(HoldReason::link_down, 0, detail);
+}
+
+}  // namespace agentsight::delivery

@@ -1,0 +1,423 @@
+#include <algorithm>
+#include <utility>
+
+#include "agentsight/error.hpp"
+#include "core/text.hpp"
+#include "delivery/engine_impl.hpp"
+
+/// What to do next: claims, settles, connects, sends, reads, and when to look again.
+namespace agentsight::delivery {
+
+namespace {
+
+/// Servers and middleboxes drop idle connections soon after: what was proven longer ago
+/// than this is proven again before anything is claimed.
+constexpr std::int64_t proof_lasts_ms = 4'000;
+
+/// A settle waits for company at most so long, and only while there can be company.
+constexpr std::int64_t company_limit_ms = 20;
+constexpr std::size_t settlements_a_commit = 32;
+
+/// Faster than this, a deeper queue of claims saves commits; slower, it only makes more
+/// records unknown when the process dies.
+constexpr double fast_exchange_ms = 20;
+
+constexpr std::size_t looks_at_once = 16;
+
+/// Feedback delivered later than this says when it was given.
+constexpr std::int64_t late_ms = 60'000;
+
+/// A Date is a little newer each time; writing down each would cost bytes for nothing.
+constexpr std::int64_t date_grain_ms = 60'000;
+
+}  // namespace
+
+Engine::Step Engine::Impl::step() {
+    Step step;
+    if (!running_) {
+        return step;
+    }
+    now_ = store_.now();
+    moment_ = store_.moment();
+    if (now_ < store_retry_at_) {
+        step.wake_at = store_retry_at_;
+        return step;
+    }
+    try {
+        work(step);
+        store_failures_ = 0;
+    } catch (const Error& error) {
+        store_failed(error);
+        step.wake_at = store_retry_at_;
+    }
+    return step;
+}
+
+/// A disk that is full or busy is tried again; nothing is claimed meanwhile, and so
+/// nothing is sent. What was decided stays pending.
+void Engine::Impl::store_failed(const Error& error) {
+    if (error.code() == errc::forked || error.code() == errc::closed) {
+        throw error;
+    }
+    if (store_failures_ == 0) {
+        events_.push_back(event::Alarm{std::string{"the outbox cannot be written: "} +
+                                       core::printable(error.what())});
+    }
+    constexpr Backoff backoff{.base_ms = 500, .cap_ms = 30'000};
+    store_retry_at_ = now_ + full_jitter(backoff, store_failures_, random_);
+    store_failures_ = std::min(store_failures_ + 1, 16);
+    rung_ = true;
+}
+
+void Engine::Impl::work(Step& step) {
+    Gate now_open = gate();
+    if (now_open == Gate::shut) {
+        give_back_ready();
+        drop_idle_readings();
+    }
+    const bool due = next_due_ && *next_due_ <= now_;
+    const std::size_t claims = proven() ? wanted_claims(now_open) : 0;
+    if (rung_ || due || claims > 0 || settle_is_due() || state_changed()) {
+        commit(claims);
+        now_open = gate();
+    }
+    if (look_) {
+        look_for_unknowns();
+    }
+    start_connect(step, now_open);
+    start_sends(step, now_open);
+    start_reads(step, now_open);
+    step.wake_at = next_wake(now_open);
+}
+
+bool Engine::Impl::sending_stopped() const {
+    return paused_ || person_hold_ || policy_.kind == Credential::Kind::none;
+}
+
+Engine::Impl::Gate Engine::Impl::gate() const {
+    if (sending_stopped()) {
+        return Gate::shut;
+    }
+    if (!holds_.any()) {
+        return Gate::open;
+    }
+    const auto until = holds_.until();
+    return until && *until <= now_ && !probing() ? Gate::probe : Gate::shut;
+}
+
+bool Engine::Impl::probing() const {
+    return std::ranges::any_of(flights_, [](const auto& flight) { return flight.second.probe; });
+}
+
+bool Engine::Impl::connecting() const {
+    return std::ranges::any_of(
+        flights_, [](const auto& flight) { return flight.second.kind == Task::Kind::connect; });
+}
+
+bool Engine::Impl::proven() const {
+    return last_contact_boot_ms_ && moment_.boot_ms - *last_contact_boot_ms_ <= proof_lasts_ms;
+}
+
+std::size_t Engine::Impl::free_connections() const {
+    const auto connections = static_cast<std::size_t>(policy_.connections);
+    return connections > flights_.size() ? connections - flights_.size() : 0;
+}
+
+std::size_t Engine::Impl::claim_limit() const {
+    const auto connections = static_cast<std::size_t>(policy_.connections);
+    return mean_exchange_ms_ < fast_exchange_ms ? 3 * connections : 2 * connections;
+}
+
+/// Claims come in batches: when the last batch has been sent off.
+std::size_t Engine::Impl::wanted_claims(Gate gate) const {
+    const bool due = next_due_ && *next_due_ <= now_;
+    if (gate == Gate::shut || !(claimable_ || rung_ || due) || !ready_.empty() ||
+        free_connections() == 0) {
+        return 0;
+    }
+    if (gate == Gate::probe) {
+        return due_unknowns_.empty() || read_got_through_ ? 1 : 0;
+    }
+    if (pacer_.on(now_)) {
+        return paced(now_) <= now_ ? 1 : 0;
+    }
+    const auto sends = static_cast<std::size_t>(std::ranges::count_if(
+        flights_, [](const auto& flight) { return flight.second.record.has_value(); }));
+    return claim_limit() - std::min(sends, claim_limit());
+}
+
+core::OutboxMs Engine::Impl::paced(core::OutboxMs at) const {
+    return std::max({at, pacer_.next(now_), pacer_.splayed_until(now_).value_or(0)});
+}
+
+std::int64_t Engine::Impl::company_ms() const {
+    // An idle connection may be waiting for the successor that this settle sets free.
+    if (ready_.empty() && free_connections() > 0) {
+        return std::min(company_limit_ms, static_cast<std::int64_t>(mean_exchange_ms_ / 25));
+    }
+    return company_limit_ms;
+}
+
+bool Engine::Impl::settle_is_due() const {
+    if (pending_.empty()) {
+        return false;
+    }
+    return (flights_.empty() && ready_.empty()) || pending_.size() >= settlements_a_commit ||
+           now_ - pending_since_ >= company_ms();
+}
+
+outbox::DrainState Engine::Impl::drain_state() const {
+    DrainState state;
+    state.route = route_ == core::Route::feedbacks ? 1 : 0;
+    state.server_date = saved_.server_date;
+    const bool newer = server_date_ && (!saved_.server_date ||
+                                        *server_date_ - *saved_.server_date >= date_grain_ms);
+    if (newer) {
+        state.server_date = server_date_;
+    }
+    state.refusals_in_row = refusals_in_row_;
+    state.holds = holds_.rows();
+    return state;
+}
+
+bool Engine::Impl::state_changed() const {
+    DrainState state = drain_state();
+    state.server_date = saved_.server_date;  // not worth a commit of its own
+    return !(state == saved_);
+}
+
+void Engine::Impl::commit(std::size_t claims) {
+    outbox::DrainRequest request;
+    request.settlements = pending_;
+    request.claim = claims;
+    request.kind = policy_.kind;
+    request.origin = policy_.origin;
+    request.server_date = server_date_;
+    request.ignore_due = ignore_due_;
+    DrainState state = drain_state();
+    if (!(state == saved_)) {
+        request.save = state;
+    }
+    outbox::DrainReply reply = store_.drain(std::move(request));
+    saved_ = std::move(state);
+    pending_.clear();
+    rung_ = false;
+    std::ranges::move(uncommitted_events_, std::back_inserter(events_));
+    uncommitted_events_.clear();
+    adopt(std::move(reply));
+}
+
+void Engine::Impl::adopt(outbox::DrainReply reply) {
+    now_ = store_.now();
+    moment_ = store_.moment();
+    claimable_ = reply.more;
+    next_due_ = reply.next_due;
+    look_ = true;
+    if (reply.control.person_hold != person_hold_) {
+        person_hold_ = reply.control.person_hold;
+        if (person_hold_) {
+            events_.push_back(event::Held{HoldReason::person, 0, "held by a person"});
+        } else {
+            events_.push_back(event::Released{HoldReason::person});
+        }
+    }
+    if (releases_ && *releases_ != reply.control.releases) {
+        release();
+    }
+    releases_ = reply.control.releases;
+    for (const std::int64_t key : reply.duplicate_server_ids) {
+        events_.push_back(event::Alarm{"the server answered record number " + std::to_string(key) +
+                                       " with an id that another record owns"});
+    }
+    take_claims(std::move(reply.claimed));
+}
+
+void Engine::Impl::take_claims(std::vector<outbox::ClaimedRecord> claimed) {
+    for (outbox::ClaimedRecord& record : claimed) {
+        const auto retried = retried_.find(record.key);
+        if (retried != retried_.end() && retried->second > now_) {
+            // Once around at full speed: from here on the new due times count.
+            ignore_due_ = false;
+            give_back(record, retried->second);
+            continue;
+        }
+        ready_.push_back(std::move(record));
+    }
+}
+
+void Engine::Impl::give_back(const outbox::ClaimedRecord& record, core::OutboxMs due) {
+    Settlement settlement;
+    settlement.key = record.key;
+    settlement.to = Settlement::To::waiting;
+    settlement.due = due;
+    settlement.refusals = record.refusals;
+    settle(std::move(settlement));
+}
+
+void Engine::Impl::give_back_ready() {
+    for (const outbox::ClaimedRecord& record : ready_) {
+        give_back(record, now_);
+    }
+    ready_.clear();
+}
+
+void Engine::Impl::drop_idle_readings() {
+    std::erase_if(readings_, [](const auto& look) { return !look.second.in_flight; });
+}
+
+void Engine::Impl::look_for_unknowns() {
+    look_ = false;
+    due_unknowns_ = store_.due_unknowns(looks_at_once);
+    std::erase_if(due_unknowns_, [this](const outbox::ClaimedRecord& record) {
+        const bool decided =
+            std::ranges::any_of(pending_, [&](const auto& one) { return one.key == record.key; });
+        return decided || readings_.contains(record.feedback.conversation.value);
+    });
+}
+
+/// Before a claim the way must be proven: a claim that cannot be sent costs two commits.
+void Engine::Impl::start_connect(Step& step, Gate gate) {
+    if (gate == Gate::shut || proven() || connecting() || free_connections() == 0) {
+        return;
+    }
+    if (wanted_claims(gate) == 0 && !read_wanted(gate)) {
+        return;
+    }
+    Task task{.id = next_task_++, .kind = Task::Kind::connect};
+    flights_.emplace(task.id, Flight{.kind = Task::Kind::connect, .probe = gate == Gate::probe});
+    step.start.push_back(std::move(task));
+}
+
+void Engine::Impl::start_sends(Step& step, Gate gate) {
+    if (gate == Gate::shut) {
+        return;
+    }
+    while (!ready_.empty() && free_connections() > 0) {
+        outbox::ClaimedRecord record = std::move(ready_.front());
+        ready_.pop_front();
+        send(step, std::move(record), gate == Gate::probe);
+    }
+}
+
+void Engine::Impl::send(Step& step, outbox::ClaimedRecord record, bool probe) {
+    pacer_.sent(now_, random_);
+    read_got_through_ = false;
+    Task task{.id = next_task_++, .kind = Task::Kind::send};
+    task.request = core::create_request(route_, record.feedback, record.id, collected_at(record));
+    Flight flight{.kind = Task::Kind::send,
+                  .probe = probe,
+                  .record = std::move(record),
+                  .route = route_,
+                  .credential = credential_};
+    flights_.emplace(task.id, std::move(flight));
+    step.start.push_back(std::move(task));
+}
+
+bool Engine::Impl::read_wanted(Gate gate) const {
+    if (gate == Gate::probe) {
+        return !due_unknowns_.empty() && (!read_got_through_ || !claimable_);
+    }
+    const auto limit = static_cast<std::size_t>(std::max(policy_.connections / 2, 1));
+    return gate == Gate::open && !due_unknowns_.empty() && readings_.size() < limit;
+}
+
+void Engine::Impl::start_reads(Step& step, Gate gate) {
+    if (gate == Gate::shut) {
+        return;
+    }
+    for (auto& [conversation, look] : readings_) {
+        if (!look.in_flight && free_connections() > 0) {
+            read(step, conversation, look);
+        }
+    }
+    while (proven() && !probing() && read_wanted(gate) && free_connections() > 0) {
+        const core::ConversationKey conversation = due_unknowns_.front().feedback.conversation;
+        std::erase_if(due_unknowns_, [&](const outbox::ClaimedRecord& record) {
+            return record.feedback.conversation == conversation;
+        });
+        std::vector<outbox::ClaimedRecord> records = store_.unknowns_of(conversation);
+        if (records.empty()) {
+            continue;
+        }
+        const core::UtcMs since = lists_since(records);
+        const auto [entry, added] =
+            readings_.emplace(conversation.value,
+                              OpenReading{.reading = Reading{std::move(records), read_way_, since},
+                                          .probe = gate == Gate::probe});
+        read(step, entry->first, entry->second);
+    }
+}
+
+void Engine::Impl::read(Step& step, const std::string& conversation, OpenReading& look) {
+    Task task{.id = next_task_++, .kind = Task::Kind::send};
+    task.request = look.reading.request();
+    look.in_flight = true;
+    flights_.emplace(task.id, Flight{.kind = Task::Kind::send,
+                                     .probe = look.probe,
+                                     .conversation = conversation,
+                                     .credential = credential_});
+    step.start.push_back(std::move(task));
+}
+
+std::optional<core::OutboxMs> Engine::Impl::work_at(Gate gate) const {
+    if (claimable_ || !due_unknowns_.empty()) {
+        return now_;
+    }
+    (void)gate;
+    return next_due_;
+}
+
+std::optional<core::OutboxMs> Engine::Impl::next_wake(Gate gate) const {
+    std::optional<core::OutboxMs> wake;
+    const auto at = [&wake](core::OutboxMs time) { wake = wake ? std::min(*wake, time) : time; };
+    if (!pending_.empty()) {
+        at(pending_since_ + company_ms());
+    }
+    if (sending_stopped()) {
+        return wake;
+    }
+    if (holds_.any()) {
+        const auto until = holds_.until();
+        const auto work = work_at(gate);
+        if (until && work && !probing()) {
+            at(std::max(*until, *work));
+        }
+        return wake;
+    }
+    if (connecting()) {
+        return wake;  // its end is the next event
+    }
+    if (claimable_ && ready_.empty() && free_connections() > 0) {
+        at(paced(now_));
+    }
+    if (next_due_) {
+        at(std::max(*next_due_, now_));
+    }
+    return wake;
+}
+
+/// None where the feedback goes out soon after it was given, so that then the metadata is
+/// what the caller wrote.
+std::string Engine::Impl::collected_at(const outbox::ClaimedRecord& record) const {
+    if (!policy_.stamp_collected_at) {
+        return {};
+    }
+    const core::Moment& submitted = record.submitted;
+    const core::Moment first = record.first_attempt.value_or(moment_);
+    const bool same_boot = submitted.boot_id == first.boot_id;
+    const std::int64_t waited =
+        same_boot ? first.boot_ms - submitted.boot_ms : first.utc_ms - submitted.utc_ms;
+    const bool soon = waited <= late_ms && (same_boot || waited >= 0);
+    if (soon) {
+        return {};
+    }
+    if (submitted.boot_id != moment_.boot_id) {
+        return core::iso8601(submitted.utc_ms);
+    }
+    const core::UtcMs now = date_seen_at_ && date_seen_at_->boot_id == moment_.boot_id
+                                ? date_seen_ + (moment_.boot_ms - date_seen_at_->boot_ms)
+                                : moment_.utc_ms;
+    return core::iso8601(now - (moment_.boot_ms - submitted.boot_ms));
+}
+
+}  // namespace agentsight::delivery

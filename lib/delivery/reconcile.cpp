@@ -1,0 +1,139 @@
+#include "delivery/reconcile.hpp"
+
+#include <algorithm>
+
+#include "core/text.hpp"
+
+namespace agentsight::delivery {
+
+namespace {
+
+/// The server's machines do not agree to the second, and neither do Date and created_at.
+constexpr std::int64_t clock_slack_ms = 30'000;
+
+/// A Date has whole seconds: what is W/2 apart may look a second less.
+constexpr std::int64_t date_resolution_ms = 1'000;
+
+/// A list that lags is asked again soon, but not in a hurry.
+constexpr std::int64_t blind_wait_floor_ms = 2'000;
+
+bool in_this_boot(const core::Moment& moment, const core::Moment& now) {
+    return moment.boot_id != 0 && moment.boot_id == now.boot_id;
+}
+
+std::string source_of(Credential::Kind kind) {
+    switch (kind) {
+        case Credential::Kind::api_key:
+            return "customer";
+        case Credential::Kind::jwt:
+            return "platform";
+        case Credential::Kind::none:
+            break;
+    }
+    return {};
+}
+
+bool fits(const Sought& record, const core::ServerRow& row) {
+    return row.created_at && *row.created_at >= record.window_start &&
+           row.sentiment == record.sentiment &&
+           (record.source.empty() || row.source.empty() || row.source == record.source) &&
+           core::strip(row.comment) == record.comment;
+}
+
+}  // namespace
+
+std::optional<core::UtcMs> window_start(const outbox::ClaimedRecord& record,
+                                        const core::Moment& answered, core::UtcMs reply_date) {
+    if (in_this_boot(record.attempt_began, answered)) {
+        return reply_date - (answered.boot_ms - record.attempt_began.boot_ms) - clock_slack_ms;
+    }
+    if (record.server_date) {
+        return *record.server_date - clock_slack_ms;
+    }
+    const bool never_attempted = record.attempt_began.boot_id == 0;
+    if (never_attempted && in_this_boot(record.submitted, answered)) {
+        return reply_date - (answered.boot_ms - record.submitted.boot_ms) - clock_slack_ms;
+    }
+    return std::nullopt;
+}
+
+Sought sought(const outbox::ClaimedRecord& record, core::UtcMs window_start) {
+    return {.key = record.key,
+            .sentiment = record.feedback.sentiment,
+            .comment = std::string{core::strip(record.feedback.comment)},
+            .source = source_of(record.kind),
+            .window_start = window_start};
+}
+
+// Windows are open to the right, so giving the oldest row to the fitting record with the
+// earliest window leaves the most for the others; among equals the older record is first.
+std::vector<Match> match_rows(std::vector<Sought> records, std::span<const core::ServerRow> rows) {
+    std::vector<const core::ServerRow*> oldest_first;
+    oldest_first.reserve(rows.size());
+    for (const core::ServerRow& row : rows) {
+        oldest_first.push_back(&row);
+    }
+    std::ranges::stable_sort(
+        oldest_first, {}, [](const core::ServerRow* row) { return row->created_at.value_or(0); });
+    std::ranges::stable_sort(records, [](const Sought& a, const Sought& b) {
+        return a.window_start != b.window_start ? a.window_start < b.window_start : a.key < b.key;
+    });
+    std::vector<Match> matches;
+    for (const core::ServerRow* const row : oldest_first) {
+        const auto record =
+            std::ranges::find_if(records, [row](const Sought& one) { return fits(one, *row); });
+        if (record != records.end()) {
+            matches.push_back({record->key, row->id, row->created_at});
+            records.erase(record);
+        }
+    }
+    return matches;
+}
+
+std::int64_t proven_age(const outbox::ClaimedRecord& record, const Look& look) {
+    const core::Moment& ended = record.attempt_ended.value_or(record.attempt_began);
+    std::int64_t age = 0;
+    if (!in_this_boot(ended, look.asked)) {
+        // It ended before this boot began.
+        age = look.asked.boot_ms;
+    } else if (record.attempt_ended) {
+        age = look.asked.boot_ms - ended.boot_ms;
+    }
+    if (!record.attempt_ended) {
+        age = std::max(age, look.asked.boot_ms - look.drain_began.boot_ms);
+    }
+    if (record.looks > 0 && record.first_absent) {
+        age = std::max(age, look.reply_date - *record.first_absent);
+    }
+    return age;
+}
+
+Verdict judge_absence(const outbox::ClaimedRecord& record, const Look& look) {
+    const std::int64_t w = look.reconcile_after_ms;
+    Verdict verdict{.looks = record.looks, .first_absent = record.first_absent};
+    if (!look.control_seen) {
+        verdict.wait_ms = std::max(w / 4, blind_wait_floor_ms);
+        return verdict;
+    }
+    const std::int64_t age = proven_age(record, look);
+    if (age < w) {
+        verdict.wait_ms = w - age;
+        return verdict;
+    }
+    const std::int64_t apart = verdict.first_absent ? look.reply_date - *verdict.first_absent : -1;
+    if (verdict.looks == 0 || apart < 0) {  // less than 0: the server's clock went back
+        verdict.looks = 1;
+        verdict.first_absent = look.reply_date;
+        verdict.wait_ms = w / 2 + date_resolution_ms;
+        return verdict;
+    }
+    if (apart < w / 2) {
+        verdict.wait_ms = w / 2 - apart + date_resolution_ms;
+        return verdict;
+    }
+    ++verdict.looks;
+    verdict.absent = true;
+    return verdict;
+}
+
+}  // namespace agentsight::delivery
