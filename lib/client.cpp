@@ -6,38 +6,29 @@
 #include <boost/asio/io_context.hpp>
 #include <utility>
 
-#include "agentsight/version.hpp"
 #include "core/text.hpp"
 #include "core/wire.hpp"
 #include "net/transport.hpp"
 #include "os/clock.hpp"
 #include "settings.hpp"
+#include "transport_options.hpp"
 
 namespace agentsight {
 namespace {
 
 namespace asio = boost::asio;
 
-net::TransportOptions transport_options(const Settings& settings) {
-    const Options& options = settings.options;
-    net::TransportOptions result;
-    result.endpoint = settings.endpoint;
-    result.credential = options.credential;
-    result.allow_insecure = options.allow_insecure;
-    result.ca_file = options.ca_file;
-    result.connections = 1;
-    result.request_timeout = options.request_timeout;
-    result.connect_timeout = options.connect_timeout;
-    result.max_body_bytes = 8 * 1024 * 1024;  // a long conversation
-    result.user_agent = user_agent();
-    return result;
-}
+/// A long conversation, with all its messages.
+constexpr std::size_t max_conversation_bytes = 8 * 1024 * 1024;
 
 /// One request, on an event loop that lives as long as it.
 core::Evidence exchange(const Settings& settings, core::HttpRequest request) {
     static const os::SystemClock clock;
     asio::io_context context{1};
-    net::Transport transport(context, transport_options(settings), clock);
+    net::TransportOptions options = transport_options(settings);
+    options.connections = 1;
+    options.max_body_bytes = max_conversation_bytes;
+    net::Transport transport(context, std::move(options), clock);
     core::Evidence evidence;
     asio::awaitable<core::Evidence> sending = transport.send(std::move(request));
     asio::co_spawn(context, std::move(sending),

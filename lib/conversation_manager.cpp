@@ -13,24 +13,11 @@
 #include "outbox/store.hpp"
 #include "relay.hpp"
 #include "settings.hpp"
+#include "store_options.hpp"
 #include "worker.hpp"
 
 namespace agentsight {
 namespace {
-
-outbox::StoreOptions store_options(const Options& options) {
-    outbox::StoreOptions result;
-    result.path = options.outbox_path;
-    result.mode = OutboxMode::create;
-    result.busy_timeout = options.busy_timeout;
-    result.durability = options.durability;
-    result.max_records = options.max_records;
-    result.max_bytes = options.max_bytes;
-    result.when_full = options.when_full;
-    result.keep_delivered = options.keep_delivered;
-    result.allow_network_file_system = options.allow_network_file_system;
-    return result;
-}
 
 /// Clock and chance of the process: stateless, and used by threads that may outlive a manager.
 const os::SystemClock& system_clock() {
@@ -57,7 +44,8 @@ class ConversationManager::Impl {
           relay_(std::make_shared<Relay>(settings_.options.observer, settings_.options.log,
                                          settings_.options.dispatch)),
           fork_generation_(os::fork_generation()) {
-        outbox::StoreOptions store = store_options(settings_.options);
+        outbox::StoreOptions store =
+            store_options(settings_.options.outbox_path, OutboxMode::create, settings_.options);
         // The worker is made after the store and known to it only then.
         const auto hook = std::make_shared<std::atomic<Worker*>>(nullptr);
         store.on_work = [hook] {

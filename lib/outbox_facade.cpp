@@ -7,24 +7,10 @@
 #include "os/clock.hpp"
 #include "outbox/store.hpp"
 #include "settings.hpp"
+#include "store_options.hpp"
 
 namespace agentsight {
 namespace {
-
-outbox::StoreOptions store_options(const std::filesystem::path& path, OutboxMode mode,
-                                   const Options& options) {
-    outbox::StoreOptions result;
-    result.path = path;
-    result.mode = mode;
-    result.busy_timeout = options.busy_timeout;
-    result.durability = options.durability;
-    result.max_records = options.max_records;
-    result.max_bytes = options.max_bytes;
-    result.when_full = options.when_full;
-    result.keep_delivered = options.keep_delivered;
-    result.allow_network_file_system = options.allow_network_file_system;
-    return result;
-}
 
 /// Records a visitor sees at a time: short read transactions, bounded memory.
 constexpr std::size_t page_size = 256;

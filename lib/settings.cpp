@@ -76,6 +76,16 @@ core::Url resolve_endpoint(Options& options) {
     return *std::move(url);
 }
 
+void check_proxy(const std::string& proxy) {
+    if (proxy.empty() || proxy == "direct") {
+        return;
+    }
+    std::string problem;
+    if (!core::parse_url(proxy, core::UserInfo::allowed, problem)) {
+        refuse("proxy", "is not an http URL or \"direct\" (it " + problem + ')');
+    }
+}
+
 void resolve_credential(Options& options) {
     if (options.credential.kind() == Credential::Kind::none) {
         if (std::optional<std::string> key = os::environment("AGENTSIGHT_API_KEY")) {
@@ -133,9 +143,14 @@ Settings resolve(Options options) {
     settings.endpoint = resolve_endpoint(options);
     resolve_credential(options);
     check_limits(options);
-    if (has_control_character(options.ca_file.native())) {
-        refuse("ca_file", "must not contain control characters");
+    for (const auto& [field, path] : {std::pair{"ca_file", &options.ca_file},
+                                      std::pair{"client_certificate", &options.client_certificate},
+                                      std::pair{"client_key", &options.client_key}}) {
+        if (has_control_character(path->native())) {
+            refuse(field, "must not contain control characters");
+        }
     }
+    check_proxy(options.proxy);
     settings.options = std::move(options);
     return settings;
 }

@@ -5,8 +5,8 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
-#include "agentsight/version.hpp"
 #include "os/process.hpp"
+#include "transport_options.hpp"
 
 namespace agentsight {
 namespace {
@@ -18,20 +18,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds poll_interval{30'000};
 /// A suspend shows as boot time running ahead of the monotonic clock.
 constexpr std::int64_t suspend_threshold_ms = 2'000;
-
-net::TransportOptions transport_options(const Settings& settings) {
-    const Options& options = settings.options;
-    net::TransportOptions result;
-    result.endpoint = settings.endpoint;
-    result.credential = options.credential;
-    result.allow_insecure = options.allow_insecure;
-    result.ca_file = options.ca_file;
-    result.connections = static_cast<std::size_t>(options.connections);
-    result.request_timeout = options.request_timeout;
-    result.connect_timeout = options.connect_timeout;
-    result.user_agent = user_agent();
-    return result;
-}
 
 delivery::Policy policy(const Settings& settings, Credential::Kind kind) {
     const Options& options = settings.options;

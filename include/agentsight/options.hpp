@@ -91,6 +91,15 @@ struct Options {
     /// SSL_CERT_FILE / SSL_CERT_DIR, else the system's.
     std::filesystem::path ca_file;
 
+    /// PEM files of a client certificate (chain included) and its key, for servers that ask
+    /// for one. Empty: none; an empty key: in the certificate's file.
+    std::filesystem::path client_certificate;
+    std::filesystem::path client_key;
+
+    /// "http://[user:password@]host[:port]", or "direct" for none. Empty: HTTPS_PROXY,
+    /// HTTP_PROXY, ALL_PROXY and NO_PROXY.
+    std::string proxy;
+
     /// Which of the API's two routes is spoken.
     Dialect dialect = Dialect::automatic;
 
