@@ -54,7 +54,7 @@ std::string parse_words(const CLI::App& app, const CLI::ParseError& error) {
                                              : "an argument too many; quote text with spaces";
     }
     if (app.get_subcommands().empty()) {
-        return "a verb is needed";
+        return app.remaining().empty() ? "a verb is needed" : "unknown verb";
     }
     return error.what();
 }
@@ -100,6 +100,8 @@ ExitCode main(int argc, char** argv) {
         "agentsight-outbox"};
     app.set_version_flag("--version", std::string("agentsight-outbox ") + version());
     app.require_subcommand(1);
+    app.get_formatter()->label("SUBCOMMAND", "VERB");
+    app.get_formatter()->label("Subcommands", "Verbs");
     app.footer(
         "Exit codes: 0 done, 1 failed, 2 a bad flag or value, 3 not everything is settled,\n"
         "4 no such record, file or result, 5 damaged.");
