@@ -93,6 +93,7 @@ Worker::Thread::Thread(Worker& worker)
       close_timer_(context_),
       bell_(beside(store_, "-bell")),
       sign_(beside(store_, "-alive")),
+      queue_(beside(store_, "-lock")),
       bell_rung_(context_,
                  [this] {
                      bell_.silence();
@@ -102,8 +103,7 @@ Worker::Thread::Thread(Worker& worker)
                  }),
       drainer_gone_(context_,
                     [this] {
-                        drainer_gone_.unwatch();
-                        sign_.unwatch();
+                        unfollow();
                         wake();
                     }),
       link_changed_(context_,
@@ -288,6 +288,7 @@ bool Worker::Thread::may_drain() const {
 
 void Worker::Thread::drain() {
     if (!may_drain()) {
+        unfollow();
         if (started_ && in_flight_ == 0) {
             resign();
         }
@@ -297,9 +298,7 @@ void Worker::Thread::drain() {
         return;
     }
     if (!started_ && !become_drainer()) {
-        if (sign_.watch() < 0) {
-            arm_in(poll_interval);
-        }
+        follow();
         return;
     }
     if (worker_.news_.exchange(false)) {
@@ -312,19 +311,54 @@ void Worker::Thread::drain() {
     if (kind_ == Credential::Kind::none && in_flight_ == 0) {
         no_credential_told_ = true;
         resign();  // the hold is written down; whoever has a credential may drain
+    } else if (should_make_room()) {
+        resign();
     }
+}
+
+/// Another process drains. Once it is gone its sign hangs up; until then it is told that we
+/// could do better, should its credential be refused.
+void Worker::Thread::follow() {
+    if (!following_) {
+        following_ = true;
+        drainer_gone_.watch(sign_descriptor_);
+        queue_.say_waiting(os::LockFile::Range::drain, true);
+        bell_.ring();
+    }
+    if (!sign_.drainer_seen()) {  // it has not raised it yet, or cannot
+        arm_in(poll_interval);
+    }
+}
+
+void Worker::Thread::unfollow() noexcept {
+    if (following_) {
+        following_ = false;
+        drainer_gone_.unwatch();
+        sign_.unwatch();
+        queue_.say_waiting(os::LockFile::Range::drain, false);
+    }
+}
+
+/// Our credential is refused, and a process that may have a better one waits.
+bool Worker::Thread::should_make_room() const {
+    const std::optional<HoldReason> held = engine_->held();
+    return in_flight_ == 0 &&
+           (held == HoldReason::credential_refused || held == HoldReason::account_unpaid) &&
+           queue_.others_wait(os::LockFile::Range::drain);
 }
 
 /// Watches the drainer's sign before the second try, so that a death between is seen.
 bool Worker::Thread::become_drainer() {
     if (!store_.try_become_drainer()) {
-        const int sign = sign_.watch();
+        if (following_) {
+            return false;
+        }
+        sign_descriptor_ = sign_.watch();
         if (!store_.try_become_drainer()) {
-            drainer_gone_.watch(sign);
             return false;
         }
     }
-    drainer_gone_.unwatch();
+    unfollow();
     sign_.unwatch();
     sign_.raise();
     draining_ = true;
@@ -449,8 +483,7 @@ void Worker::Thread::begin_close(std::chrono::steady_clock::time_point at) {
 void Worker::Thread::finish_close() noexcept {
     close_timer_.cancel();
     resign();
-    drainer_gone_.unwatch();
-    sign_.unwatch();
+    unfollow();
     transport_.abort();
     ended_ = true;
     context_.stop();

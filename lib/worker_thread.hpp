@@ -16,6 +16,7 @@
 #include "net/transport.hpp"
 #include "os/bell.hpp"
 #include "os/link_watch.hpp"
+#include "os/lock_file.hpp"
 #include "worker.hpp"
 
 namespace agentsight {
@@ -60,6 +61,9 @@ class Worker::Thread {
     bool may_drain() const;
     void drain();
     bool become_drainer();
+    void follow();
+    void unfollow() noexcept;
+    bool should_make_room() const;
     void resign() noexcept;
     void start_tasks(std::vector<delivery::Task> tasks);
     boost::asio::awaitable<void> perform(delivery::Task task, std::uint64_t generation);
@@ -81,6 +85,7 @@ class Worker::Thread {
 
     os::Bell bell_;
     os::DrainerSign sign_;
+    os::LockFile queue_;  ///< only to say, or to ask, who waits for the drain lock
     std::optional<os::LinkWatch> link_watch_;
     Readable bell_rung_;
     Readable drainer_gone_;
@@ -92,6 +97,8 @@ class Worker::Thread {
     std::atomic<bool> tick_posted_ = false;
     std::atomic<bool> draining_ = false;
     bool started_ = false;  ///< the engine has been started since we became the drainer
+    int sign_descriptor_ = -1;
+    bool following_ = false;  ///< another drains, and its sign is watched
     bool paused_ = false;
     bool closing_ = false;
     bool ended_ = false;

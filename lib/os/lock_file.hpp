@@ -33,6 +33,11 @@ class LockFile {
     /// Whether another process holds `range` exclusively.
     bool held_by_other(Range range) const;
 
+    /// Says, until unsaid or this process's death, that it would like `range`; and whether
+    /// another says so. Best effort.
+    void say_waiting(Range range, bool waiting) noexcept;
+    bool others_wait(Range range) const noexcept;
+
     /// How often the file was found replaced since it was opened.
     std::uint64_t replaced() const { return replaced_; }
 
@@ -44,8 +49,6 @@ class LockFile {
     void reopen();
     bool try_lock(Range range, Mode mode);
     bool lock_patiently(Range range, Mode mode, std::chrono::milliseconds wait, bool gives_way);
-    bool others_wait(Range range) const noexcept;
-    void say_waiting(Range range, bool waiting) noexcept;
     /// The file that others find by the path now; not valid where it is still ours.
     Descriptor current() const;
 
