@@ -91,12 +91,12 @@ int open64(const char* path, int flags, ...) {
     return t::fails() ? -1 : next(path, flags, mode);
 }
 
+/// Recorded, not done: what these tests ask is when it is called and what its failure does.
 int fsync(int descriptor) {
     if (t::record != nullptr) {
         t::record->add("fsync " + t::path_of(descriptor));
     }
-    static const auto next = t::real<int (*)(int)>("fsync");
-    return t::fails() ? -1 : next(descriptor);
+    return t::fails() ? -1 : 0;
 }
 
 int mkdir(const char* path, mode_t mode) noexcept {
