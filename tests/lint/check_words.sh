@@ -1,6 +1,7 @@
 #!/bin/sh
 # What must not stand in any file, or not in some. Usage: check_words.sh [SOURCE_ROOT]
 # A pattern is written so that it does not match itself: [B]EGIN.
+# shellcheck disable=SC2086  # lists of file names are split: ours hold no blanks
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cd "${1:-.}"
@@ -23,7 +24,6 @@ all_files() {
         -prune -o -type f "$@" -print | LC_ALL=C sort
 }
 
-# Our file names hold no blanks.
 all=$(all_files)
 code=$(all_files \( -name '*.hpp' -o -name '*.cpp' \))
 lib=$(printf '%s\n' "$code" | grep -E '^\./lib/' || true)

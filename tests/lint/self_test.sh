@@ -44,9 +44,6 @@ clean_tree() {
         '#include <unistd.h>' '// https://anything.anywhere.org'
     put README.md 'A text.'
     cp "$here/../../.clang-format" "$tree/.clang-format"
-    for source in $(find "$tree" -name '*.hpp'); do
-        sed -i '1i #pragma once\n' "$source"
-    done
 }
 
 # run CHECK: its exit code in $code, its words in $scratch/out.
