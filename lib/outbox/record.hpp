@@ -40,10 +40,10 @@ struct Submission {
 
 struct SubmitResult {
     std::error_code error;
-    std::string message;            ///< for people, where `error`
-    core::Uuid id;                  ///< also on failure once one was made or given
+    std::string message;  ///< for people, where `error`
+    core::Uuid id;        ///< also on failure once one was made or given
     bool has_id = false;
-    bool stored = false;            ///< false without error: it was there already
+    bool stored = false;  ///< false without error: it was there already
 };
 
 /// A record in the drainer's hands: all that an attempt or a look needs.
@@ -59,12 +59,12 @@ struct ClaimedRecord {
     std::optional<core::Moment> first_attempt;
 
     // Of the attempt whose outcome is unknown.
-    core::Moment attempt_began;             ///< when it was claimed
+    core::Moment attempt_began;                 ///< when it was claimed
     std::optional<core::Moment> attempt_ended;  ///< none: its process died
-    std::optional<core::UtcMs> server_date;  ///< the server's Date last seen before the claim
-    std::string origin;                      ///< where it went
-    int looks = 0;                           ///< complete reads that did not find it
-    std::optional<core::UtcMs> first_absent;  ///< the first of those, on the server's clock
+    std::optional<core::UtcMs> server_date;     ///< the server's Date last seen before the claim
+    std::string origin;                         ///< where it went
+    int looks = 0;                              ///< complete reads that did not find it
+    std::optional<core::UtcMs> first_absent;    ///< the first of those, on the server's clock
 };
 
 /// One line of a record's history (bounded: the newest 20 are kept).
@@ -82,16 +82,16 @@ struct Settlement {
 
     std::int64_t key = 0;
     To to = To::waiting;
-    core::OutboxMs due = 0;            ///< waiting, unknown
-    bool counts_attempt = false;       ///< attempts + 1
-    std::optional<int> last_status;    ///< what to remember as the last answer
-    std::string last_error;            ///< and its words; empty with no status: leave as it was
-    int refusals = 0;                  ///< see ClaimedRecord
-    std::string server_id;             ///< delivered
+    core::OutboxMs due = 0;          ///< waiting, unknown
+    bool counts_attempt = false;     ///< attempts + 1
+    std::optional<int> last_status;  ///< what to remember as the last answer
+    std::string last_error;          ///< and its words; empty with no status: leave as it was
+    int refusals = 0;                ///< see ClaimedRecord
+    std::string server_id;           ///< delivered
     std::optional<core::UtcMs> server_time;  ///< delivered: created_at, or Date
-    std::string origin;                ///< delivered: whose id that is
-    bool possible_duplicate = false;   ///< counted: sent again though the first may have arrived
-    int looks = 0;                     ///< unknown
+    std::string origin;                      ///< delivered: whose id that is
+    bool possible_duplicate = false;  ///< counted: sent again though the first may have arrived
+    int looks = 0;                    ///< unknown
     std::optional<core::UtcMs> first_absent;
     std::optional<core::Moment> attempt_ended;
     std::optional<AttemptNote> note;
@@ -109,7 +109,7 @@ struct HoldRow {
 
 /// What the drainer remembers from run to run. Small; written as a whole.
 struct DrainState {
-    int route = 0;  ///< core::Route in use
+    int route = 0;                           ///< core::Route in use
     std::optional<core::UtcMs> server_date;  ///< last Date seen, for the windows of later boots
     int refusals_in_row = 0;
     std::vector<HoldRow> holds;
@@ -129,7 +129,7 @@ struct Control {
 
 struct DrainRequest {
     std::vector<Settlement> settlements;
-    std::size_t claim = 0;  ///< how many at most
+    std::size_t claim = 0;                           ///< how many at most
     Credential::Kind kind = Credential::Kind::none;  ///< the drainer's own
     std::string origin;                              ///< the endpoint's
     std::optional<core::UtcMs> server_date;          ///< last seen, kept with each claim
@@ -143,7 +143,7 @@ struct DrainReply {
     std::optional<core::OutboxMs> next_due;  ///< earliest due ahead, of retry and unknown
     Control control;
     std::vector<std::int64_t> duplicate_server_ids;  ///< settled, but another record owns that id
-    std::uint64_t other_kind = 0;            ///< waiting records this kind may not send
+    std::uint64_t other_kind = 0;                    ///< waiting records this kind may not send
 };
 
 }  // namespace agentsight::outbox

@@ -85,6 +85,9 @@ class Store {
     Record get(std::string_view id);
     RecordState state_of(std::string_view id);
     std::uint64_t count(const Filter& filter);
+    /// What contradicts itself, a sentence each: SQLite's integrity check, the ledger against
+    /// a recount, the order of conversations. Reads everything; empty: all is well.
+    std::vector<std::string> verify();
     void requeue(std::string_view id, bool force);
     void discard(std::string_view id, bool force);
     void resolve_delivered(std::string_view id, std::string_view server_id);

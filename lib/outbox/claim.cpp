@@ -1,0 +1,182 @@
+#include "outbox/claim.hpp"
+
+#include <limits>
+
+namespace agentsight::outbox {
+
+namespace {
+
+/// Records looked at and put elsewhere a transaction: what a submitter waits for at worst.
+constexpr int moves_a_transaction = 512;
+constexpr int rows_a_read = 64;
+constexpr unsigned sources = 3;
+
+}  // namespace
+
+Claimer::Claimer(Tables& tables, const DrainRequest& request, unsigned& rotation)
+    : tables_(tables), request_(request), rotation_(rotation), budget_(moves_a_transaction) {}
+
+bool Claimer::is_mine(Credential::Kind kind) const {
+    return kind == request_.kind || kind == Credential::Kind::none;
+}
+
+std::vector<std::int64_t> Claimer::run() {
+    std::array<bool, sources> empty{};
+    unsigned empty_count = 0;
+    while (claimed_.size() < request_.claim && empty_count < sources) {
+        const unsigned source = rotation_++ % sources;
+        if (empty[source]) {
+            continue;
+        }
+        if (step(source) == Found::nothing) {
+            empty[source] = true;
+            ++empty_count;
+        }
+    }
+    return claimed_;
+}
+
+Claimer::Found Claimer::step(unsigned source) {
+    switch (source) {
+        case 0:
+            return next_retry();
+        case 1:
+            return next_of_kind();
+        default:
+            return next_fresh();
+    }
+}
+
+bool Claimer::spend() {
+    if (budget_ == 0) {
+        out_of_budget_ = true;
+        return false;
+    }
+    --budget_;
+    return true;
+}
+
+std::optional<std::int64_t> Claimer::due_retry() {
+    const core::OutboxMs until =
+        request_.ignore_due ? std::numeric_limits<core::OutboxMs>::max() : tables_.now();
+    sqlite::Rows rows = tables_.database().query(
+        "SELECT key FROM record INDEXED BY work WHERE lane = 3 AND lane IN (3, 4, 5) AND due <= ?"
+        " ORDER BY due LIMIT 1",
+        until);
+    return rows.next() ? std::optional{rows.integer(0)} : std::nullopt;
+}
+
+Claimer::Found Claimer::next_retry() {
+    while (const auto key = due_retry()) {
+        RowState row = *read_row(tables_.database(), *key);
+        if (try_claim(row)) {
+            return Found::claimed;
+        }
+        if (!spend()) {
+            break;
+        }
+    }
+    return Found::nothing;
+}
+
+Claimer::Found Claimer::next_of_kind() {
+    if (request_.kind == Credential::Kind::none) {
+        return Found::nothing;
+    }
+    while (tables_.ledger().other(request_.kind) > 0) {
+        std::optional<std::int64_t> key;
+        {
+            sqlite::Rows rows = tables_.database().query(
+                "SELECT key FROM record INDEXED BY other_kind WHERE lane = 2 AND kind = ?"
+                " ORDER BY turn LIMIT 1",
+                request_.kind);
+            if (!rows.next()) {
+                break;
+            }
+            key = rows.integer(0);
+        }
+        RowState row = *read_row(tables_.database(), *key);
+        if (try_claim(row)) {
+            return Found::claimed;
+        }
+        if (!spend()) {
+            break;
+        }
+    }
+    return Found::nothing;
+}
+
+void Claimer::refill() {
+    sqlite::Rows rows =
+        tables_.database().query("SELECT key, lane FROM record WHERE key > ? ORDER BY key LIMIT ?",
+                                 tables_.ledger().fresh_cursor, rows_a_read);
+    while (rows.next()) {
+        fresh_.push_back({rows.integer(0), static_cast<Lane>(rows.integer(1))});
+    }
+}
+
+Claimer::Found Claimer::next_fresh() {
+    for (;;) {
+        if (fresh_.empty()) {
+            if (tables_.ledger().fresh_cursor >= tables_.last_key()) {
+                return Found::nothing;
+            }
+            refill();
+            if (fresh_.empty()) {
+                tables_.ledger().fresh_cursor = tables_.last_key();  // the rest was deleted
+                return Found::nothing;
+            }
+        }
+        const Fresh next = fresh_.front();
+        bool claimed = false;
+        if (next.lane == Lane::fresh) {
+            if (budget_ == 0) {
+                out_of_budget_ = true;
+                return Found::nothing;
+            }
+            RowState row = *read_row(tables_.database(), next.key);
+            claimed = try_claim(row);
+        }
+        if (!claimed && !spend()) {
+            return Found::nothing;
+        }
+        fresh_.pop_front();
+        tables_.ledger().fresh_cursor = next.key;
+        if (claimed) {
+            return Found::claimed;
+        }
+    }
+}
+
+bool Claimer::try_claim(RowState& row) {
+    if (!is_mine(row.kind)) {
+        tables_.move(row, Lane::other_kind);
+        return false;
+    }
+    if (!is_head(row.lane) && tables_.has_open(row.conversation)) {
+        tables_.move(row, Lane::parked);
+        return false;
+    }
+    if (!origin_) {
+        origin_ = tables_.origin_number(request_.origin);
+    }
+    row.began = tables_.moment();
+    row.ended.reset();
+    row.server_date = request_.server_date;
+    row.origin = origin_;
+    row.looks = 0;
+    row.first_absent.reset();
+    tables_.move(row, Lane::claimed);
+    claimed_.push_back(row.key);
+    return true;
+}
+
+bool Claimer::candidates_left() {
+    const Ledger& ledger = tables_.ledger();
+    if (ledger.fresh_cursor < tables_.last_key() || due_retry()) {
+        return true;
+    }
+    return request_.kind != Credential::Kind::none && tables_.ledger().other(request_.kind) > 0;
+}
+
+}  // namespace agentsight::outbox

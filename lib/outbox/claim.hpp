@@ -1,0 +1,55 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "outbox/record.hpp"
+#include "outbox/tables.hpp"
+
+namespace agentsight::outbox {
+
+/// Takes due records from three sources in turn, so that none starves another: retries that
+/// are due, records another kind of credential had to leave, and fresh ones. On its way it
+/// parks fresh records behind open ones of their conversation. Bounded work a transaction.
+class Claimer {
+  public:
+    Claimer(Tables& tables, const DrainRequest& request, unsigned& rotation);
+
+    /// Keys claimed, in order.
+    std::vector<std::int64_t> run();
+    /// Stopped by a bound, or by the number wanted, with candidates left.
+    bool more() { return out_of_budget_ || candidates_left(); }
+
+  private:
+    enum class Found { claimed, nothing };
+    struct Fresh {
+        std::int64_t key;
+        Lane lane;
+    };
+
+    Found step(unsigned source);
+    Found next_retry();
+    Found next_of_kind();
+    Found next_fresh();
+    std::optional<std::int64_t> due_retry();
+    bool try_claim(RowState& row);
+    void refill();
+    bool spend();
+    bool candidates_left();
+    bool is_mine(Credential::Kind kind) const;
+
+    Tables& tables_;
+    const DrainRequest& request_;
+    unsigned& rotation_;
+    std::optional<std::int64_t> origin_;
+    std::deque<Fresh> fresh_;
+    std::vector<std::int64_t> claimed_;
+    int budget_;
+    bool out_of_budget_ = false;
+};
+
+}  // namespace agentsight::outbox

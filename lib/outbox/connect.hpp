@@ -1,0 +1,26 @@
+#pragma once
+
+#include "core/random.hpp"
+#include "outbox/files.hpp"
+#include "outbox/store.hpp"
+#include "sqlite/database.hpp"
+
+namespace agentsight::outbox {
+
+/// Frames of the WAL beyond which the next committer checkpoints: about 1 MiB, which is
+/// then used again and again. More is slower, and a growing WAL halves the commit rate.
+inline constexpr int checkpoint_frames = 256;
+
+/// Refuses what is not an outbox, or is of a newer schema, without writing a byte. Throws
+/// Error.
+void refuse_foreign(const StoreOptions& options, const Files& files);
+
+/// The writing connection, with the whole open profile read back; a fresh file becomes an
+/// outbox. Under the commit lock. Throws Error or sqlite::Failure.
+sqlite::Database connect_writer(const StoreOptions& options, const Files& files,
+                                core::Random& random);
+
+/// A connection that never writes the database.
+sqlite::Database connect_reader(const StoreOptions& options, const Files& files);
+
+}  // namespace agentsight::outbox

@@ -1,0 +1,290 @@
+#include "outbox/drain.hpp"
+
+#include <algorithm>
+
+#include "outbox/claim.hpp"
+
+namespace agentsight::outbox {
+
+namespace {
+
+constexpr int cursor_steps = 512;
+constexpr core::UtcMs keep_owned_ms = 24 * 60 * 60 * 1000;
+
+/// Owned server ids and statuses of a record that may have been sent just now.
+void remember_attempt(RowState& row, const Settlement& settlement) {
+    row.attempts += settlement.counts_attempt ? 1 : 0;
+    row.refusals = settlement.refusals;
+    if (settlement.last_status || !settlement.last_error.empty()) {
+        row.last_status = settlement.last_status;
+        row.last_error = settlement.last_error;
+    }
+    if (settlement.attempt_ended) {
+        row.ended = settlement.attempt_ended;
+    }
+    const bool was_sent = settlement.counts_attempt || settlement.last_status ||
+                          settlement.to != Settlement::To::waiting;
+    if (was_sent && !row.first_attempt) {
+        row.first_attempt = row.began;
+    }
+}
+
+std::optional<core::OutboxMs> earliest_due(Tables& tables, Lane lane) {
+    sqlite::Rows rows = tables.database().query(
+        "SELECT due FROM record INDEXED BY work WHERE lane = ? AND lane IN (3, 4, 5) AND due > ?"
+        " ORDER BY due LIMIT 1",
+        lane, tables.now());
+    return rows.next() ? std::optional{rows.integer(0)} : std::nullopt;
+}
+
+std::optional<core::OutboxMs> earlier(std::optional<core::OutboxMs> a,
+                                      std::optional<core::OutboxMs> b) {
+    return a && b ? std::min(*a, *b) : a ? a : b;
+}
+
+void save(Tables& tables, const DrainState& state) {
+    Ledger& ledger = tables.ledger();
+    ledger.route = state.route;
+    ledger.server_date = state.server_date;
+    ledger.refusals_in_row = state.refusals_in_row;
+    if (read_holds(tables.database()) != state.holds) {
+        write_holds(tables.database(), state.holds);
+        tables.touch();
+    }
+}
+
+/// No row below is waiting, claimed or unknown: where `status` starts looking.
+void advance_low(Tables& tables) {
+    Ledger& ledger = tables.ledger();
+    sqlite::Rows rows =
+        tables.database().query("SELECT key, lane FROM record WHERE key >= ? ORDER BY key LIMIT ?",
+                                ledger.low_key, cursor_steps);
+    int seen = 0;
+    while (rows.next()) {
+        ++seen;
+        ledger.low_key = rows.integer(0);
+        if (static_cast<Lane>(rows.integer(1)) < Lane::dead) {
+            return;
+        }
+        ++ledger.low_key;
+    }
+    if (seen < cursor_steps) {
+        ledger.low_key = tables.last_key() + 1;
+    }
+}
+
+void prune_lane(Tables& tables, Lane lane, std::uint64_t& kept, int budget) {
+    while (kept > tables.limits().keep_delivered && budget-- > 0) {
+        std::optional<std::int64_t> key;
+        {
+            sqlite::Rows rows = tables.database().query(
+                "SELECT key FROM record INDEXED BY history WHERE lane = ? AND lane IN (8, 9)"
+                " ORDER BY key LIMIT 1",
+                lane);
+            if (!rows.next()) {
+                return;
+            }
+            key = rows.integer(0);
+        }
+        tables.remove(*read_row(tables.database(), *key));
+        --kept;
+    }
+}
+
+}  // namespace
+
+DrainState drain_state(sqlite::Database& database, const Ledger& ledger) {
+    DrainState state;
+    state.route = ledger.route;
+    state.server_date = ledger.server_date;
+    state.refusals_in_row = ledger.refusals_in_row;
+    state.holds = read_holds(database);
+    return state;
+}
+
+void BeginJob::apply(Tables& tables) {
+    std::vector<std::int64_t> keys;
+    {
+        sqlite::Rows rows = tables.database().query(
+            "SELECT key FROM record INDEXED BY work WHERE lane = 4 AND lane IN (3, 4, 5)");
+        while (rows.next()) {
+            keys.push_back(rows.integer(0));
+        }
+    }
+    for (const std::int64_t key : keys) {
+        RowState row = *read_row(tables.database(), key);
+        row.due = tables.now();
+        row.ended.reset();
+        if (!row.first_attempt) {
+            row.first_attempt = row.began;
+        }
+        tables.move(row, Lane::unknown);
+    }
+    epoch = ++tables.ledger().epoch;
+    state = drain_state(tables.database(), tables.ledger());
+}
+
+DrainJob::DrainJob(const DrainRequest& request, std::span<const Settlement> settlements, bool last,
+                   std::int64_t epoch, DrainMemory& memory)
+    : Job(Kind::drain, settlements.size()),
+      request_(request),
+      settlements_(settlements),
+      last_(last),
+      epoch_(epoch),
+      memory_(memory) {}
+
+void DrainJob::apply(Tables& tables) {
+    reply = {};
+    fenced = tables.ledger().epoch != epoch_;
+    for (const Settlement& settlement : settlements_) {
+        settle(tables, settlement);
+    }
+    if (!settlements_.empty()) {
+        prune(tables);
+    }
+    if (last_) {
+        if (request_.save && !fenced) {
+            save(tables, *request_.save);
+        }
+        if (request_.claim > 0 && !fenced && !tables.ledger().control.person_hold) {
+            claim(tables);
+        }
+        reply.next_due =
+            earlier(earliest_due(tables, Lane::retry), earliest_due(tables, Lane::unknown));
+    }
+    const Ledger& ledger = tables.ledger();
+    reply.control = ledger.control;
+    reply.other_kind = (request_.kind == Credential::Kind::api_key ? 0 : ledger.other_api_key) +
+                       (request_.kind == Credential::Kind::jwt ? 0 : ledger.other_jwt);
+}
+
+void DrainJob::claim(Tables& tables) {
+    Claimer claimer{tables, request_, memory_.rotation};
+    for (const std::int64_t key : tentative_) {
+        const auto row = read_row(tables.database(), key);
+        if (row && row->lane == Lane::claimed) {
+            reply.claimed.push_back(*read_claimed(tables.database(), key));
+        }
+    }
+    tentative_ = claimer.run();
+    for (const std::int64_t key : tentative_) {
+        reply.claimed.push_back(*read_claimed(tables.database(), key));
+    }
+    reply.more = claimer.more();
+}
+
+void DrainJob::settle(Tables& tables, const Settlement& settlement) {
+    auto found = read_row(tables.database(), settlement.key);
+    if (!found) {
+        return;
+    }
+    RowState& row = *found;
+    // A proof of delivery is never thrown away; everything else only moves what the drainer
+    // holds, and only while it is the drainer.
+    const bool held = row.lane == Lane::claimed || row.lane == Lane::unknown;
+    if (settlement.to == Settlement::To::delivered) {
+        if (row.lane == Lane::delivered) {
+            return;
+        }
+    } else if (fenced || !held) {
+        return;
+    }
+    if (settlement.note &&
+        (settlement.to != Settlement::To::delivered || row.first_attempt || row.looks > 0)) {
+        tables.note_attempt(row.key, *settlement.note);
+    }
+    remember_attempt(row, settlement);
+    tables.ledger().possible_duplicates += settlement.possible_duplicate ? 1 : 0;
+    switch (settlement.to) {
+        case Settlement::To::delivered:
+            return deliver(tables, row, settlement);
+        case Settlement::To::waiting:
+            return tables.wait_again(row, settlement.due);
+        case Settlement::To::unknown:
+            row.due = settlement.due;
+            row.looks = settlement.looks;
+            row.first_absent = settlement.first_absent;
+            return tables.move(row, Lane::unknown);
+        case Settlement::To::left:
+            row.due.reset();
+            return tables.move(row, Lane::left);
+        case Settlement::To::dead:
+            row.due.reset();
+            return tables.move(row, Lane::dead);
+    }
+}
+
+void DrainJob::deliver(Tables& tables, RowState& row, const Settlement& settlement) {
+    if (!mark_delivered(tables, row, settlement.server_id, settlement.server_time,
+                        settlement.origin)) {
+        reply.duplicate_server_ids.push_back(row.key);
+    }
+}
+
+bool mark_delivered(Tables& tables, RowState& row, const std::string& server_id,
+                    std::optional<core::UtcMs> server_time, const std::string& origin) {
+    const core::UtcMs now = tables.moment().utc_ms;
+    bool own = true;
+    if (!origin.empty()) {
+        row.origin = tables.origin_number(origin);
+    }
+    if (!server_id.empty() && row.origin) {
+        own = tables.own(*row.origin, server_id, row.key, server_time.value_or(now));
+    }
+    row.due.reset();
+    row.server_id = server_id;
+    row.server_time = server_time;
+    row.delivered = now;
+    tables.ledger().last_delivered = now;
+    tables.move(row, Lane::delivered);
+    return own;
+}
+
+void DrainJob::prune(Tables& tables) {
+    const int budget = 2 * static_cast<int>(settlements_.size()) + 8;
+    Ledger& ledger = tables.ledger();
+    prune_lane(tables, Lane::delivered, ledger.kept_delivered, budget);
+    prune_lane(tables, Lane::discarded, ledger.kept_discarded, budget);
+    prune_owned(tables, budget);
+    advance_low(tables);
+}
+
+/// Server ids are kept while a look may still meet them: a day, and as long as anything is
+/// unknown. Round the table in small steps.
+void DrainJob::prune_owned(Tables& tables, int budget) {
+    if (tables.ledger().unknown > 0) {
+        return;
+    }
+    const core::UtcMs horizon =
+        request_.server_date.value_or(tables.moment().utc_ms) - keep_owned_ms;
+    std::vector<std::string> old;
+    std::int64_t origin = memory_.owned_origin;
+    {
+        sqlite::Rows rows = tables.database().query(
+            "SELECT origin, server_id, server_time FROM owned"
+            " WHERE (origin, server_id) > (?, ?) ORDER BY origin, server_id LIMIT ?",
+            memory_.owned_origin, memory_.owned_id, budget);
+        int seen = 0;
+        std::string last;
+        while (rows.next()) {
+            if (seen > 0 && rows.integer(0) != origin) {
+                break;
+            }
+            ++seen;
+            origin = rows.integer(0);
+            last = rows.text(1);
+            if (rows.integer(2) < horizon) {
+                old.push_back(last);
+            }
+        }
+        memory_.owned_origin = seen > 0 ? origin : 0;
+        memory_.owned_id = last;
+    }
+    for (const std::string& server_id : old) {
+        tables.database().execute("DELETE FROM owned WHERE origin = ? AND server_id = ?", origin,
+                                  server_id);
+        tables.touch();
+    }
+}
+
+}  // namespace agentsight::outbox

@@ -1,0 +1,84 @@
+#include "outbox/files.hpp"
+
+#include <system_error>
+#include <utility>
+
+#include "outbox/errors.hpp"
+
+namespace agentsight::outbox {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path with_suffix(fs::path path, const char* suffix) {
+    path += suffix;
+    return path;
+}
+
+fs::path whole_path(const fs::path& path) {
+    if (path.empty() || !path.has_filename()) {
+        throw Error{errc::unsafe_path,
+                    "cannot use " + quoted(path) + ": it names no file; give the outbox's path"};
+    }
+    return fs::absolute(path).lexically_normal();
+}
+
+/// One name for one file: SQLite makes -wal and -shm from the name it is given.
+fs::path resolved(const fs::path& path) {
+    return fs::canonical(path.parent_path()) / path.filename();
+}
+
+os::PathProblem check_network(const StoreOptions& options, const fs::path& folder) {
+    return !options.allow_network_file_system && os::is_network_file_system(folder)
+               ? os::PathProblem::network_file_system
+               : os::PathProblem::none;
+}
+
+Files prepare(const StoreOptions& options) {
+    const fs::path path = whole_path(options.path);
+    const fs::path folder = path.parent_path();
+    if (options.mode == OutboxMode::create) {
+        require_usable(os::prepare_folder(folder), path);
+    } else {
+        const os::PathProblem problem = os::check_folder(folder);
+        const bool reading = options.mode == OutboxMode::read_only;
+        const bool only_unwritable =
+            problem == os::PathProblem::read_only || problem == os::PathProblem::not_permitted;
+        if (!(reading && only_unwritable)) {
+            require_usable(problem, path);
+        }
+    }
+    require_usable(check_network(options, folder), path);
+    Files files{resolved(path)};
+    os::PathProblem problem = os::check_file(files.database);
+    if (problem == os::PathProblem::missing && options.mode == OutboxMode::create) {
+        os::create_private_file(files.database);  // or another process did
+        problem = os::check_file(files.database);
+    }
+    require_usable(problem, path);
+    return files;
+}
+
+}  // namespace
+
+Files::Files(fs::path path)
+    : database(std::move(path)),
+      wal(with_suffix(database, "-wal")),
+      journal(with_suffix(database, "-journal")),
+      lock(with_suffix(database, "-lock")),
+      ballast(with_suffix(database, "-ballast")) {}
+
+Identities identities(const Files& files) noexcept {
+    return {os::identity(files.database), os::identity(files.wal)};
+}
+
+Files prepare_files(const StoreOptions& options) {
+    try {
+        return prepare(options);
+    } catch (...) {
+        throw to_error(std::current_exception(), "use", options.path);
+    }
+}
+
+}  // namespace agentsight::outbox

@@ -1,0 +1,137 @@
+#include "outbox/ledger.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "agentsight/error.hpp"
+#include "outbox/rows.hpp"
+
+namespace agentsight::outbox {
+
+namespace {
+
+constexpr const char* select_ledger =
+    "SELECT claimed, unknown, left_to_person, dead, delivered, discarded, dropped,"
+    " possible_duplicates, other_api_key, other_jwt, kept_delivered, kept_discarded, floor_key,"
+    " floor_id, fresh_cursor, low_key, epoch, tight, person_hold, person_hold_since, releases,"
+    " route, server_date, refusals_in_row, boot_id, axis_offset, last_seen, last_delivered"
+    " FROM ledger WHERE one = 1";
+
+constexpr const char* update_ledger =
+    "UPDATE ledger SET claimed = ?, unknown = ?, left_to_person = ?, dead = ?, delivered = ?,"
+    " discarded = ?, dropped = ?, possible_duplicates = ?, other_api_key = ?, other_jwt = ?,"
+    " kept_delivered = ?, kept_discarded = ?, floor_key = ?, floor_id = ?, fresh_cursor = ?,"
+    " low_key = ?, epoch = ?, tight = ?, person_hold = ?, person_hold_since = ?, releases = ?,"
+    " route = ?, server_date = ?, refusals_in_row = ?, boot_id = ?, axis_offset = ?,"
+    " last_seen = ?, last_delivered = ? WHERE one = 1";
+
+}  // namespace
+
+Ledger read_ledger(sqlite::Database& database) {
+    sqlite::Rows rows = database.query(select_ledger);
+    if (!rows.next()) {
+        throw Error{errc::damaged, "the outbox has no ledger; run `agentsight-outbox salvage`"};
+    }
+    Ledger ledger;
+    int column = 0;
+    const auto count = [&] { return static_cast<std::uint64_t>(rows.integer(column++)); };
+    const auto number = [&] { return rows.integer(column++); };
+    ledger.claimed = count();
+    ledger.unknown = count();
+    ledger.left = count();
+    ledger.dead = count();
+    ledger.delivered = count();
+    ledger.discarded = count();
+    ledger.dropped = count();
+    ledger.possible_duplicates = count();
+    ledger.other_api_key = count();
+    ledger.other_jwt = count();
+    ledger.kept_delivered = count();
+    ledger.kept_discarded = count();
+    ledger.floor_key = number();
+    ledger.floor_id = uuid_of(rows.bytes(column++));
+    ledger.fresh_cursor = number();
+    ledger.low_key = number();
+    ledger.epoch = number();
+    ledger.tight = number() != 0;
+    ledger.control.person_hold = number() != 0;
+    ledger.control.person_hold_since = number();
+    ledger.control.releases = count();
+    ledger.route = static_cast<int>(number());
+    ledger.server_date = rows.maybe_integer(column++);
+    ledger.refusals_in_row = static_cast<int>(number());
+    ledger.boot_id = count();
+    ledger.axis_offset = number();
+    ledger.last_seen = number();
+    ledger.last_delivered = rows.maybe_integer(column++);
+    return ledger;
+}
+
+void write_ledger(sqlite::Database& database, const Ledger& ledger) {
+    database.execute(
+        update_ledger, ledger.claimed, ledger.unknown, ledger.left, ledger.dead, ledger.delivered,
+        ledger.discarded, ledger.dropped, ledger.possible_duplicates, ledger.other_api_key,
+        ledger.other_jwt, ledger.kept_delivered, ledger.kept_discarded, ledger.floor_key,
+        bytes_of(ledger.floor_id), ledger.fresh_cursor, ledger.low_key, ledger.epoch, ledger.tight,
+        ledger.control.person_hold, ledger.control.person_hold_since, ledger.control.releases,
+        ledger.route, ledger.server_date, ledger.refusals_in_row, ledger.boot_id,
+        ledger.axis_offset, ledger.last_seen, ledger.last_delivered);
+}
+
+std::vector<HoldRow> read_holds(sqlite::Database& database) {
+    sqlite::Rows rows = database.query(
+        "SELECT reason, since, until, step, status, detail FROM hold ORDER BY reason");
+    std::vector<HoldRow> holds;
+    while (rows.next()) {
+        HoldRow hold;
+        hold.reason = static_cast<HoldReason>(rows.integer(0));
+        hold.since = rows.integer(1);
+        hold.until = rows.maybe_integer(2);
+        hold.step = static_cast<int>(rows.integer(3));
+        hold.status = static_cast<int>(rows.integer(4));
+        hold.detail = rows.text(5);
+        holds.push_back(std::move(hold));
+    }
+    return holds;
+}
+
+void write_holds(sqlite::Database& database, const std::vector<HoldRow>& holds) {
+    database.execute("DELETE FROM hold");
+    for (const HoldRow& hold : holds) {
+        database.execute(
+            "INSERT OR REPLACE INTO hold(reason, since, until, step, status, detail)"
+            " VALUES(?, ?, ?, ?, ?, ?)",
+            hold.reason, hold.since, hold.until, hold.step, hold.status, hold.detail);
+    }
+}
+
+Salt read_salt(sqlite::Database& database) {
+    sqlite::Rows rows = database.query("SELECT salt FROM ledger WHERE one = 1");
+    Salt salt{};
+    if (rows.next()) {
+        const sqlite::Bytes bytes = rows.bytes(0);
+        std::memcpy(salt.data(), bytes.data(), std::min(bytes.size(), sizeof salt));
+    }
+    return salt;
+}
+
+std::int64_t axis_offset(const core::Moment& moment, std::uint64_t boot_id, std::int64_t offset,
+                         core::OutboxMs last_seen) {
+    return moment.boot_id == boot_id ? offset : last_seen - moment.boot_ms;
+}
+
+core::OutboxMs Axis::at(const core::Moment& moment) const {
+    const std::lock_guard lock{mutex_};
+    const std::int64_t offset = axis_offset(moment, boot_id_, offset_, last_seen_);
+    // Never back, whatever the clocks do: a due time that has come has come.
+    return std::max(moment.boot_ms + offset, last_seen_);
+}
+
+void Axis::follow(const Ledger& ledger) {
+    const std::lock_guard lock{mutex_};
+    boot_id_ = ledger.boot_id;
+    offset_ = ledger.axis_offset;
+    last_seen_ = ledger.last_seen;
+}
+
+}  // namespace agentsight::outbox

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "core/time.hpp"
+#include "core/uuid.hpp"
+#include "outbox/record.hpp"
+#include "sqlite/database.hpp"
+
+namespace agentsight::outbox {
+
+/// The one row of counts and cursors. Written by transactions that settle, never by a
+/// submit: what is waiting follows from the last key.
+struct Ledger {
+    std::uint64_t claimed = 0;
+    std::uint64_t unknown = 0;  ///< being reconciled
+    std::uint64_t left = 0;     ///< unknown, left to a person
+    std::uint64_t dead = 0;
+    std::uint64_t delivered = 0;
+    std::uint64_t discarded = 0;
+    std::uint64_t dropped = 0;
+    std::uint64_t possible_duplicates = 0;
+    std::uint64_t other_api_key = 0;  ///< of waiting: in Lane::other_kind, by their own kind
+    std::uint64_t other_jwt = 0;
+    std::uint64_t kept_delivered = 0;  ///< rows still in the file
+    std::uint64_t kept_discarded = 0;
+    std::int64_t floor_key = 0;     ///< highest key whose row was deleted
+    core::Uuid floor_id;            ///< and its id: neither is ever given again
+    std::int64_t fresh_cursor = 0;  ///< every fresh row has a greater key
+    std::int64_t low_key = 1;       ///< no row below is waiting, claimed or unknown
+    std::int64_t epoch = 0;         ///< grows with every new drainer
+    bool tight = false;             ///< the ballast is out: only settling may use space
+    Control control;
+    int route = 0;
+    std::optional<core::UtcMs> server_date;
+    int refusals_in_row = 0;
+    std::uint64_t boot_id = 0;     ///< of the boot that `axis_offset` is for
+    std::int64_t axis_offset = 0;  ///< OutboxMs = boot_ms + axis_offset
+    core::OutboxMs last_seen = 0;  ///< latest time this file has seen on its own axis
+    std::optional<core::UtcMs> last_delivered;
+
+    bool operator==(const Ledger&) const = default;
+
+    std::uint64_t& other(Credential::Kind kind) {
+        return kind == Credential::Kind::jwt ? other_jwt : other_api_key;
+    }
+    /// Of accepted records, those that are neither waiting nor counted open elsewhere.
+    std::uint64_t not_waiting() const {
+        return claimed + unknown + left + dead + delivered + discarded + dropped;
+    }
+};
+inline bool operator==(const Control& a, const Control& b) {
+    return a.person_hold == b.person_hold && a.person_hold_since == b.person_hold_since &&
+           a.releases == b.releases;
+}
+
+Ledger read_ledger(sqlite::Database& database);
+void write_ledger(sqlite::Database& database, const Ledger& ledger);
+
+std::vector<HoldRow> read_holds(sqlite::Database& database);
+void write_holds(sqlite::Database& database, const std::vector<HoldRow>& holds);
+
+/// Key of the fingerprints of erased texts.
+using Salt = std::array<std::uint64_t, 2>;
+Salt read_salt(sqlite::Database& database);
+
+/// The file's own time. Any thread.
+class Axis {
+  public:
+    core::OutboxMs at(const core::Moment& moment) const;
+    void follow(const Ledger& ledger);
+
+  private:
+    mutable std::mutex mutex_;
+    std::uint64_t boot_id_ = 0;
+    std::int64_t offset_ = 0;
+    core::OutboxMs last_seen_ = 0;
+};
+
+/// The offset for this boot: the stored one, or one that goes on where the file stood.
+std::int64_t axis_offset(const core::Moment& moment, std::uint64_t boot_id, std::int64_t offset,
+                         core::OutboxMs last_seen);
+
+}  // namespace agentsight::outbox

@@ -1,0 +1,111 @@
+#include "outbox/people.hpp"
+
+#include "agentsight/error.hpp"
+#include "agentsight/feedback.hpp"
+#include "outbox/drain.hpp"
+
+namespace agentsight::outbox {
+
+namespace {
+
+/// Sent anew, behind everything accepted so far.
+void requeue(Tables& tables, RowState& row) {
+    row.turn = tables.last_turn();
+    row.attempts = 0;
+    row.refusals = 0;
+    row.first_attempt.reset();
+    row.looks = 0;
+    row.first_absent.reset();
+    tables.wait_again(row, tables.now());
+}
+
+}  // namespace
+
+RecordJob::RecordJob(const core::Uuid& id, std::string path)
+    : Job(Kind::other), id_(id), path_(std::move(path)) {}
+
+void RecordJob::apply(Tables& tables) {
+    const auto key = tables.find(id_);
+    auto row = key ? read_row(tables.database(), *key) : std::nullopt;
+    if (!row) {
+        throw Error{errc::not_found, "no record " + id_.text() + " in '" + path_ + "'"};
+    }
+    change(tables, *row);
+    makes_work = true;
+}
+
+void RecordJob::refuse(const RowState& row, std::string_view why) const {
+    throw Error{errc::refused_state, "record " + id_.text() + " is " +
+                                         std::string{to_string(public_state(row.lane))} + ": " +
+                                         std::string{why}};
+}
+
+void RequeueJob::change(Tables& tables, RowState& row) {
+    if (row.lane == Lane::dead) {
+        return requeue(tables, row);
+    }
+    if (row.lane != Lane::unknown && row.lane != Lane::left) {
+        refuse(row, "only dead letters, and with force unknown records, are requeued");
+    }
+    if (!force_) {
+        refuse(row, "it may have arrived; requeue it with force, or resolve it");
+    }
+    ++tables.ledger().possible_duplicates;
+    requeue(tables, row);
+}
+
+void DiscardJob::change(Tables& tables, RowState& row) {
+    switch (row.lane) {
+        case Lane::delivered:
+        case Lane::discarded:
+            refuse(row, "there is nothing left to discard");
+        case Lane::claimed:
+            if (drainer_lives_) {
+                refuse(row, "it is being sent; try again once it is settled");
+            }
+            [[fallthrough]];
+        case Lane::unknown:
+        case Lane::left:
+            if (!force_) {
+                refuse(row, "it may have arrived; discard it with force, or resolve it");
+            }
+            break;
+        default:
+            break;
+    }
+    tables.erase_text(row);
+    row.due.reset();
+    row.last_error.clear();
+    tables.move(row, Lane::discarded);
+}
+
+void ResolveJob::change(Tables& tables, RowState& row) {
+    if (row.lane != Lane::unknown && row.lane != Lane::left) {
+        refuse(row, "only unknown records are resolved");
+    }
+    if (delivered_) {
+        mark_delivered(tables, row, server_id_, std::nullopt, {});
+        return;
+    }
+    ++tables.ledger().possible_duplicates;
+    if (row.lane == Lane::left) {
+        return requeue(tables, row);
+    }
+    tables.wait_again(row, tables.now());
+}
+
+void HoldJob::apply(Tables& tables) {
+    Control& control = tables.ledger().control;
+    if (hold_) {
+        if (!control.person_hold) {
+            control.person_hold = true;
+            control.person_hold_since = tables.moment().utc_ms;
+        }
+        return;
+    }
+    control.person_hold = false;
+    ++control.releases;
+    makes_work = true;
+}
+
+}  // namespace agentsight::outbox

@@ -1,0 +1,305 @@
+#include "outbox/rows.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace agentsight::outbox {
+
+namespace {
+
+#define AGENTSIGHT_STATE_COLUMNS                                                           \
+    "key, id, caller, lane, kind, turn, due, attempts, refusals, last_status, last_error," \
+    " first_utc, first_boot, first_boot_id, began_utc, began_boot, began_boot_id,"         \
+    " ended_utc, ended_boot, ended_boot_id, server_date, origin, looks, first_absent,"     \
+    " server_id, server_time, delivered_utc, fingerprint, submitted_utc, submitted_boot,"  \
+    " submitted_boot_id, sentiment, conversation"
+
+constexpr const char* select_row = "SELECT " AGENTSIGHT_STATE_COLUMNS " FROM record WHERE key = ?";
+constexpr const char* select_whole =
+    "SELECT " AGENTSIGHT_STATE_COLUMNS ", comment, metadata FROM record WHERE key = ?";
+constexpr int comment_column = 33;
+
+#undef AGENTSIGHT_STATE_COLUMNS
+
+constexpr const char* update_row =
+    "UPDATE record SET lane = ?, turn = ?, due = ?, attempts = ?, refusals = ?, last_status = ?,"
+    " last_error = ?, first_utc = ?, first_boot = ?, first_boot_id = ?, began_utc = ?,"
+    " began_boot = ?, began_boot_id = ?, ended_utc = ?, ended_boot = ?, ended_boot_id = ?,"
+    " server_date = ?, origin = ?, looks = ?, first_absent = ?, server_id = ?, server_time = ?,"
+    " delivered_utc = ? WHERE key = ?";
+
+/// Reads columns from left to right.
+class Cursor {
+  public:
+    explicit Cursor(const sqlite::Rows& rows) : rows_(rows) {}
+
+    std::int64_t number() { return rows_.integer(column_++); }
+    int small() { return static_cast<int>(number()); }
+    std::optional<std::int64_t> maybe() { return rows_.maybe_integer(column_++); }
+    std::optional<int> maybe_small() {
+        const auto value = maybe();
+        return value ? std::optional<int>{static_cast<int>(*value)} : std::nullopt;
+    }
+    std::string text() { return rows_.text(column_++); }
+    core::Uuid uuid() { return uuid_of(rows_.bytes(column_++)); }
+    std::optional<core::Uuid> maybe_uuid() {
+        const bool none = rows_.is_null(column_);
+        const core::Uuid id = uuid();
+        return none ? std::nullopt : std::optional{id};
+    }
+    std::optional<core::Moment> maybe_moment() {
+        const bool none = rows_.is_null(column_);
+        const core::Moment read = moment();
+        return none ? std::nullopt : std::optional{read};
+    }
+    core::Moment moment() {
+        core::Moment moment;
+        moment.utc_ms = number();
+        moment.boot_ms = number();
+        moment.boot_id = static_cast<std::uint64_t>(number());
+        return moment;
+    }
+
+  private:
+    const sqlite::Rows& rows_;
+    int column_ = 0;
+};
+
+RowState state_of(const sqlite::Rows& rows) {
+    Cursor from{rows};
+    RowState row;
+    row.key = from.number();
+    row.id = from.uuid();
+    row.caller = from.maybe_uuid();
+    row.lane = static_cast<Lane>(from.number());
+    row.kind = static_cast<Credential::Kind>(from.number());
+    row.turn = from.maybe();
+    row.due = from.maybe();
+    row.attempts = from.small();
+    row.refusals = from.small();
+    row.last_status = from.maybe_small();
+    row.last_error = from.text();
+    row.first_attempt = from.maybe_moment();
+    row.began = from.maybe_moment();
+    row.ended = from.maybe_moment();
+    row.server_date = from.maybe();
+    row.origin = from.maybe();
+    row.looks = from.small();
+    row.first_absent = from.maybe();
+    row.server_id = from.text();
+    row.server_time = from.maybe();
+    row.delivered = from.maybe();
+    row.fingerprint = from.maybe();
+    row.submitted = from.moment();
+    row.sentiment = static_cast<Sentiment>(from.number());
+    row.conversation = from.text();
+    return row;
+}
+
+std::optional<std::int64_t> zero_as_null(int value) {
+    return value == 0 ? std::nullopt : std::optional<std::int64_t>{value};
+}
+
+std::optional<std::string_view> empty_as_null(const std::string& text) {
+    return text.empty() ? std::nullopt : std::optional<std::string_view>{text};
+}
+
+/// A moment as its three columns.
+struct Columns {
+    explicit Columns(const std::optional<core::Moment>& moment) {
+        if (moment) {
+            utc = moment->utc_ms;
+            boot = moment->boot_ms;
+            boot_id = static_cast<std::int64_t>(moment->boot_id);
+        }
+    }
+    std::optional<std::int64_t> utc, boot, boot_id;
+};
+
+/// SipHash-2-4 (Aumasson, Bernstein): keyed, so that equal words in two outboxes differ.
+class SipHash {
+  public:
+    explicit SipHash(const Salt& key)
+        : v_{key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d, key[0] ^ 0x6c7967656e657261,
+             key[1] ^ 0x7465646279746573} {}
+
+    void add(std::string_view text) {
+        for (const char character : text) {
+            add(static_cast<std::uint8_t>(character));
+        }
+        // The length keeps ("ab", "c") apart from ("a", "bc").
+        std::uint64_t size = text.size();
+        for (int i = 0; i < 8; ++i, size >>= 8) {
+            add(static_cast<std::uint8_t>(size));
+        }
+    }
+
+    std::uint64_t result() {
+        mix(word_ | (count_ << 56), 2);
+        v_[2] ^= 0xff;
+        mix(0, 4);
+        return v_[0] ^ v_[1] ^ v_[2] ^ v_[3];
+    }
+
+  private:
+    void add(std::uint8_t byte) {
+        word_ |= std::uint64_t{byte} << (8 * (count_ % 8));
+        if (++count_ % 8 == 0) {
+            mix(word_, 2);
+            word_ = 0;
+        }
+    }
+    static std::uint64_t rotate(std::uint64_t value, int bits) {
+        return value << bits | value >> (64 - bits);
+    }
+    void mix(std::uint64_t word, int rounds) {
+        v_[3] ^= word;
+        for (int i = 0; i < rounds; ++i) {
+            v_[0] += v_[1];
+            v_[2] += v_[3];
+            v_[1] = rotate(v_[1], 13) ^ v_[0];
+            v_[3] = rotate(v_[3], 16) ^ v_[2];
+            v_[0] = rotate(v_[0], 32);
+            v_[2] += v_[1];
+            v_[0] += v_[3];
+            v_[1] = rotate(v_[1], 17) ^ v_[2];
+            v_[3] = rotate(v_[3], 21) ^ v_[0];
+            v_[2] = rotate(v_[2], 32);
+        }
+        v_[0] ^= word;
+    }
+
+    std::array<std::uint64_t, 4> v_;
+    std::uint64_t word_ = 0;
+    std::uint64_t count_ = 0;
+};
+
+/// Binary search: ids grow with the keys, whatever rows are gone between them.
+std::optional<std::int64_t> search_own_id(sqlite::Database& database, const core::Uuid& id,
+                                          std::int64_t last_key) {
+    std::int64_t low = 1;
+    std::int64_t high = last_key;
+    while (low <= high) {
+        const std::int64_t middle = low + (high - low) / 2;
+        sqlite::Rows rows = database.query(
+            "SELECT key, id, caller IS NULL FROM record WHERE key >= ? ORDER BY key LIMIT 1",
+            middle);
+        if (!rows.next() || rows.integer(0) > high) {
+            high = middle - 1;
+            continue;
+        }
+        const std::int64_t key = rows.integer(0);
+        const core::Uuid found = uuid_of(rows.bytes(1));
+        if (found == id) {
+            return rows.integer(2) != 0 ? std::optional{key} : std::nullopt;
+        }
+        if (found < id) {
+            low = key + 1;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+core::Uuid uuid_of(sqlite::Bytes bytes) {
+    core::Uuid id;
+    if (bytes.size() == id.bytes.size()) {
+        std::memcpy(id.bytes.data(), bytes.data(), bytes.size());
+    }
+    return id;
+}
+
+std::optional<RowState> read_row(sqlite::Database& database, std::int64_t key) {
+    sqlite::Rows rows = database.query(select_row, key);
+    return rows.next() ? std::optional{state_of(rows)} : std::nullopt;
+}
+
+void write_row(sqlite::Database& database, const RowState& row) {
+    const Columns first{row.first_attempt};
+    const Columns began{row.began};
+    const Columns ended{row.ended};
+    database.execute(update_row, row.lane, row.turn, row.due, zero_as_null(row.attempts),
+                     zero_as_null(row.refusals), row.last_status, empty_as_null(row.last_error),
+                     first.utc, first.boot, first.boot_id, began.utc, began.boot, began.boot_id,
+                     ended.utc, ended.boot, ended.boot_id, row.server_date, row.origin,
+                     zero_as_null(row.looks), row.first_absent, empty_as_null(row.server_id),
+                     row.server_time, row.delivered, row.key);
+}
+
+Text read_text(sqlite::Database& database, std::int64_t key) {
+    sqlite::Rows rows = database.query("SELECT comment, metadata FROM record WHERE key = ?", key);
+    return rows.next() ? Text{rows.text(0), rows.text(1)} : Text{};
+}
+
+std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64_t key) {
+    std::optional<std::int64_t> origin;
+    ClaimedRecord record;
+    {
+        sqlite::Rows rows = database.query(select_whole, key);
+        if (!rows.next()) {
+            return std::nullopt;
+        }
+        RowState row = state_of(rows);
+        record.key = row.key;
+        record.id = row.name();
+        record.feedback.conversation.value = std::move(row.conversation);
+        record.feedback.sentiment = row.sentiment;
+        record.feedback.comment = rows.text(comment_column);
+        record.feedback.metadata = rows.text(comment_column + 1);
+        record.kind = row.kind;
+        record.submitted = row.submitted;
+        record.attempts = row.attempts;
+        record.refusals = row.refusals;
+        record.last_status = row.last_status;
+        record.first_attempt = row.first_attempt;
+        record.attempt_began = row.began.value_or(core::Moment{});
+        record.attempt_ended = row.ended;
+        record.server_date = row.server_date;
+        record.looks = row.looks;
+        record.first_absent = row.first_absent;
+        origin = row.origin;
+    }
+    if (origin) {
+        record.origin = read_origin(database, *origin);
+    }
+    return record;
+}
+
+std::string read_origin(sqlite::Database& database, std::int64_t number) {
+    sqlite::Rows rows = database.query("SELECT text FROM origin WHERE number = ?", number);
+    return rows.next() ? rows.text(0) : std::string{};
+}
+
+LastRow read_last(sqlite::Database& database, const Ledger& ledger) {
+    sqlite::Rows rows = database.query("SELECT key, id FROM record ORDER BY key DESC LIMIT 1");
+    if (rows.next() && rows.integer(0) >= ledger.floor_key) {
+        return {rows.integer(0), uuid_of(rows.bytes(1))};
+    }
+    return {ledger.floor_key, ledger.floor_id};
+}
+
+std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uuid& id,
+                                     std::int64_t last_key) {
+    {
+        sqlite::Rows rows = database.query("SELECT key FROM caller_id WHERE id = ?", bytes_of(id));
+        if (rows.next()) {
+            return rows.integer(0);
+        }
+    }
+    return search_own_id(database, id, last_key);
+}
+
+std::int64_t fingerprint(const core::Feedback& feedback, const Salt& salt) {
+    SipHash hash{salt};
+    hash.add(feedback.conversation.value);
+    hash.add(to_string(feedback.sentiment));
+    hash.add(feedback.comment);
+    hash.add(feedback.metadata);
+    return static_cast<std::int64_t>(hash.result());
+}
+
+}  // namespace agentsight::outbox

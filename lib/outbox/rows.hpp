@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agentsight/outbox.hpp"
+#include "core/uuid.hpp"
+#include "outbox/ledger.hpp"
+#include "outbox/record.hpp"
+#include "sqlite/database.hpp"
+
+/// Rows of the tables as values, and the searches both connections share.
+namespace agentsight::outbox {
+
+core::Uuid uuid_of(sqlite::Bytes bytes);
+inline sqlite::Bytes bytes_of(const core::Uuid& id) {
+    return {id.bytes};
+}
+
+/// Lanes whose record delays later ones of its conversation.
+constexpr bool is_open(Lane lane) {
+    return lane == Lane::parked || lane == Lane::retry || lane == Lane::claimed ||
+           lane == Lane::unknown;
+}
+/// Open, and next in its conversation.
+constexpr bool is_head(Lane lane) {
+    return is_open(lane) && lane != Lane::parked;
+}
+constexpr bool is_waiting(Lane lane) {
+    return lane <= Lane::retry;
+}
+
+/// Everything of a record that delivery changes; the text stays where it is.
+struct RowState {
+    std::int64_t key = 0;
+    core::Uuid id;  ///< the library's
+    std::optional<core::Uuid> caller;
+    Lane lane = Lane::fresh;
+    Credential::Kind kind = Credential::Kind::none;
+    std::optional<std::int64_t> turn;  ///< place in its conversation's order
+    std::optional<core::OutboxMs> due;
+    int attempts = 0;
+    int refusals = 0;
+    std::optional<int> last_status;
+    std::string last_error;
+    std::optional<core::Moment> first_attempt;
+    std::optional<core::Moment> began;
+    std::optional<core::Moment> ended;
+    std::optional<core::UtcMs> server_date;
+    std::optional<std::int64_t> origin;
+    int looks = 0;
+    std::optional<core::UtcMs> first_absent;
+    std::string server_id;
+    std::optional<core::UtcMs> server_time;
+    std::optional<core::UtcMs> delivered;
+    std::optional<std::int64_t> fingerprint;  ///< of the content, once its text is erased
+    core::Moment submitted;
+    Sentiment sentiment = Sentiment::neutral;
+    std::string conversation;
+
+    /// The record's public name.
+    const core::Uuid& name() const { return caller ? *caller : id; }
+    std::int64_t own_turn() const { return turn.value_or(2 * key); }
+};
+
+std::optional<RowState> read_row(sqlite::Database& database, std::int64_t key);
+/// All but identity, submission and text.
+void write_row(sqlite::Database& database, const RowState& row);
+
+struct Text {
+    std::string comment;
+    std::string metadata;
+};
+Text read_text(sqlite::Database& database, std::int64_t key);
+
+/// The whole record for the drainer.
+std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64_t key);
+std::string read_origin(sqlite::Database& database, std::int64_t number);
+
+struct LastRow {
+    std::int64_t key = 0;
+    core::Uuid id;
+};
+/// The last record accepted, also where its row is gone.
+LastRow read_last(sqlite::Database& database, const Ledger& ledger);
+
+/// The record of this public id.
+std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uuid& id,
+                                     std::int64_t last_key);
+
+/// Identifies content whose text has been erased.
+std::int64_t fingerprint(const core::Feedback& feedback, const Salt& salt);
+
+}  // namespace agentsight::outbox

@@ -1,0 +1,151 @@
+#include "outbox/schema.hpp"
+
+#include <string>
+
+namespace agentsight::outbox {
+
+namespace {
+
+// Keys are dense, assigned and never reused, so `accepted` is the last key and a submit
+// touches no counter. `id` is the library's own and grows with the key: a lookup is a binary
+// search over the keys. What a delivery changes stands before the text, so that it is read
+// without the text's overflow pages. Lanes are outbox::Lane; the partial indexes know only
+// rows that a fresh record is not among, so that inserting one touches the table alone.
+constexpr const char* tables = R"sql(
+CREATE TABLE record(
+    key INTEGER PRIMARY KEY,
+    id BLOB NOT NULL,
+    lane INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    caller BLOB,
+    turn INTEGER,
+    due INTEGER,
+    attempts INTEGER,
+    refusals INTEGER,
+    last_status INTEGER,
+    last_error TEXT,
+    first_utc INTEGER, first_boot INTEGER, first_boot_id INTEGER,
+    began_utc INTEGER, began_boot INTEGER, began_boot_id INTEGER,
+    ended_utc INTEGER, ended_boot INTEGER, ended_boot_id INTEGER,
+    server_date INTEGER,
+    origin INTEGER,
+    looks INTEGER,
+    first_absent INTEGER,
+    server_id TEXT,
+    server_time INTEGER,
+    delivered_utc INTEGER,
+    fingerprint INTEGER,
+    submitted_utc INTEGER NOT NULL,
+    submitted_boot INTEGER NOT NULL,
+    submitted_boot_id INTEGER NOT NULL,
+    sentiment INTEGER NOT NULL,
+    conversation TEXT NOT NULL,
+    comment TEXT,
+    metadata TEXT
+) STRICT;
+CREATE INDEX open ON record(conversation, lane, turn) WHERE lane IN (1, 3, 4, 5);
+CREATE INDEX work ON record(lane, due) WHERE lane IN (3, 4, 5);
+CREATE INDEX other_kind ON record(kind, turn) WHERE lane = 2;
+CREATE INDEX rare ON record(lane) WHERE lane IN (5, 6, 7);
+CREATE INDEX history ON record(lane) WHERE lane IN (8, 9);
+
+CREATE TABLE caller_id(
+    id BLOB PRIMARY KEY,
+    key INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE attempt(
+    key INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    began INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    status INTEGER,
+    detail TEXT,
+    PRIMARY KEY(key, n)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE origin(
+    number INTEGER PRIMARY KEY,
+    text TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE owned(
+    origin INTEGER NOT NULL,
+    server_id TEXT NOT NULL,
+    key INTEGER NOT NULL,
+    server_time INTEGER NOT NULL,
+    PRIMARY KEY(origin, server_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE hold(
+    reason INTEGER PRIMARY KEY,
+    since INTEGER NOT NULL,
+    until INTEGER,
+    step INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    detail TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE ledger(
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    salt BLOB NOT NULL,
+    claimed INTEGER NOT NULL DEFAULT 0,
+    unknown INTEGER NOT NULL DEFAULT 0,
+    left_to_person INTEGER NOT NULL DEFAULT 0,
+    dead INTEGER NOT NULL DEFAULT 0,
+    delivered INTEGER NOT NULL DEFAULT 0,
+    discarded INTEGER NOT NULL DEFAULT 0,
+    dropped INTEGER NOT NULL DEFAULT 0,
+    possible_duplicates INTEGER NOT NULL DEFAULT 0,
+    other_api_key INTEGER NOT NULL DEFAULT 0,
+    other_jwt INTEGER NOT NULL DEFAULT 0,
+    kept_delivered INTEGER NOT NULL DEFAULT 0,
+    kept_discarded INTEGER NOT NULL DEFAULT 0,
+    floor_key INTEGER NOT NULL DEFAULT 0,
+    floor_id BLOB,
+    fresh_cursor INTEGER NOT NULL DEFAULT 0,
+    low_key INTEGER NOT NULL DEFAULT 1,
+    epoch INTEGER NOT NULL DEFAULT 0,
+    tight INTEGER NOT NULL DEFAULT 0,
+    person_hold INTEGER NOT NULL DEFAULT 0,
+    person_hold_since INTEGER NOT NULL DEFAULT 0,
+    releases INTEGER NOT NULL DEFAULT 0,
+    route INTEGER NOT NULL DEFAULT 0,
+    server_date INTEGER,
+    refusals_in_row INTEGER NOT NULL DEFAULT 0,
+    boot_id INTEGER NOT NULL DEFAULT 0,
+    axis_offset INTEGER NOT NULL DEFAULT 0,
+    last_seen INTEGER NOT NULL DEFAULT 0,
+    last_delivered INTEGER
+) STRICT;
+)sql";
+
+}  // namespace
+
+FileKind inspect(sqlite::Database& database) {
+    const std::int64_t id = database.integer("PRAGMA application_id");
+    const std::int64_t version = database.integer("PRAGMA user_version");
+    if (id == application_id) {
+        if (version > schema_version) {
+            return FileKind::newer_schema;
+        }
+        return version == schema_version ? FileKind::ours : FileKind::older;
+    }
+    // A crash while the file was being made leaves a database without tables.
+    const bool empty = database.integer("SELECT count(*) FROM sqlite_schema") == 0;
+    return id == 0 && version == 0 && empty ? FileKind::fresh : FileKind::foreign;
+}
+
+void create_schema(sqlite::Database& database, sqlite::Bytes salt) {
+    database.script("PRAGMA page_size=" + std::to_string(page_size) +
+                    "; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;");
+    sqlite::Transaction transaction{database};
+    database.script(tables);
+    database.execute("INSERT INTO ledger(one, salt) VALUES(1, ?)", salt);
+    database.script("PRAGMA application_id=" + std::to_string(application_id) +
+                    "; PRAGMA user_version=" + std::to_string(schema_version) + ";");
+    transaction.commit();
+}
+
+}  // namespace agentsight::outbox

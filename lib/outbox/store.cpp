@@ -1,0 +1,396 @@
+#include "outbox/store.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <limits>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "os/lock_file.hpp"
+#include "os/process.hpp"
+#include "outbox/commit_queue.hpp"
+#include "outbox/connect.hpp"
+#include "outbox/drain.hpp"
+#include "outbox/errors.hpp"
+#include "outbox/files.hpp"
+#include "outbox/people.hpp"
+#include "outbox/reader.hpp"
+#include "outbox/submit.hpp"
+#include "outbox/writer.hpp"
+
+namespace agentsight::outbox {
+
+namespace {
+
+/// Settlements a commit: their size sets a submitter's worst wait.
+constexpr std::size_t settlements_a_commit = 32;
+constexpr std::size_t submissions_a_commit = 64;
+
+core::Uuid parse_id(std::string_view id) {
+    const auto parsed = core::Uuid::parse(id);
+    if (!parsed) {
+        throw Error{errc::record_id_invalid,
+                    "not a record's id: it must be a UUID of 36 characters"};
+    }
+    return *parsed;
+}
+
+void note_failure(SubmitResult& result, const Error& error) {
+    result.error = error.code();
+    result.message = error.what();
+    result.stored = false;
+}
+
+}  // namespace
+
+RecordState public_state(Lane lane) {
+    switch (lane) {
+        case Lane::fresh:
+        case Lane::parked:
+        case Lane::other_kind:
+        case Lane::retry:
+            return RecordState::waiting;
+        case Lane::claimed:
+            return RecordState::claimed;
+        case Lane::unknown:
+        case Lane::left:
+            return RecordState::unknown;
+        case Lane::dead:
+            return RecordState::dead;
+        case Lane::delivered:
+            return RecordState::delivered;
+        case Lane::discarded:
+            return RecordState::discarded;
+    }
+    return RecordState::unknown;
+}
+
+class Store::Impl {
+  public:
+    Impl(StoreOptions given, const core::Clock& clock, core::Random& random)
+        : options(std::move(given)),
+          clock(clock),
+          random(random),
+          files(prepare_files(options)),
+          fork_generation(os::fork_generation()),
+          reader(options, files, clock) {
+        try {
+            refuse_foreign(options, files);
+        } catch (...) {
+            throw to_error(std::current_exception(), "open", files.database);
+        }
+        if (options.mode == OutboxMode::read_only) {
+            reader.open(axis);
+            return;
+        }
+        open_for_writing();
+    }
+
+    void open_for_writing() {
+        try {
+            writer.emplace(options, files, clock, random, axis);
+            drain_lock = os::LockFile{files.lock};
+            presence = os::LockFile{files.lock};
+            if (!presence.lock(os::LockFile::Range::presence, os::LockFile::Mode::shared,
+                               options.busy_timeout)) {
+                throw Error{errc::busy, "cannot open " + quoted(files.database) +
+                                            ": another process is migrating it; try again"};
+            }
+        } catch (...) {
+            throw to_error(std::current_exception(), "open", files.database);
+        }
+        writer->open();
+        queue.emplace(*writer, options.on_work, options.on_event);
+    }
+
+    void enter() const {
+        if (os::fork_generation() != fork_generation) {
+            throw Error{errc::forked,
+                        "this outbox was opened before fork(); the child must open its own"};
+        }
+    }
+
+    CommitQueue& writing() {
+        enter();
+        if (!queue) {
+            throw Error{errc::read_only, "cannot change " + quoted(files.database) +
+                                             ": it was opened to be read only"};
+        }
+        return *queue;
+    }
+
+    void run(Job& job) {
+        CommitQueue& commits = writing();
+        job.deadline = std::chrono::steady_clock::now() + options.busy_timeout;
+        commits.run(job);
+        if (job.dropped > 0 && !job.error && options.on_event) {
+            options.on_event(event::Dropped{job.dropped});
+        }
+        if (job.error) {
+            std::rethrow_exception(job.error);
+        }
+    }
+
+    void submit(std::span<const Submission> submissions, std::vector<SubmitResult>& results) {
+        SubmitJob job{submissions, random};
+        std::optional<Error> error;
+        try {
+            run(job);
+        } catch (const Error& failed) {
+            error = failed;
+        } catch (...) {
+            error = to_error(std::current_exception(), "write to", files.database);
+        }
+        const bool alone = submissions.size() == 1;
+        for (std::size_t i = 0; i < submissions.size(); ++i) {
+            SubmitResult& result = job.results()[i];
+            // One record's failure is not another's: each again by itself, where the storage
+            // as such works.
+            if (error && !alone && error->code() == errc::disk_full) {
+                submit(submissions.subspan(i, 1), results);
+                continue;
+            }
+            if (error) {
+                note_failure(result, *error);
+            }
+            results.push_back(std::move(result));
+        }
+    }
+
+    DrainReply drain(const DrainRequest& request) {
+        const std::span<const Settlement> all{request.settlements};
+        std::vector<std::int64_t> duplicates;
+        std::size_t done = 0;
+        for (;;) {
+            const std::size_t size = std::min(settlements_a_commit, all.size() - done);
+            const bool last = done + size == all.size();
+            DrainJob job{request, all.subspan(done, size), last, epoch, memory};
+            run(job);
+            duplicates.insert(duplicates.end(), job.reply.duplicate_server_ids.begin(),
+                              job.reply.duplicate_server_ids.end());
+            done += size;
+            if (last) {
+                job.reply.duplicate_server_ids = std::move(duplicates);
+                return std::move(job.reply);
+            }
+        }
+    }
+
+    const StoreOptions options;
+    const core::Clock& clock;
+    core::Random& random;
+    const Files files;
+    const std::uint64_t fork_generation;
+    Axis axis;
+    std::optional<Writer> writer;
+    std::optional<CommitQueue> queue;
+    Reader reader;
+
+    std::mutex drain_mutex;  ///< of the three below
+    os::LockFile drain_lock;
+    bool drains = false;
+    os::LockFile presence;
+
+    std::int64_t epoch = 0;  ///< the drainer's thread only
+    DrainMemory memory;
+    std::atomic<bool> closed{false};
+};
+
+Store::Store(StoreOptions options, const core::Clock& clock, core::Random& random)
+    : impl_(std::make_unique<Impl>(std::move(options), clock, random)) {}
+
+Store::~Store() {
+    if (os::fork_generation() != impl_->fork_generation) {
+        // A child must neither close SQLite's files nor take a lock some thread held when it
+        // was made: everything stays as it is.
+        static_cast<void>(impl_.release());
+        return;
+    }
+    close();
+}
+
+void Store::close() noexcept {
+    if (os::fork_generation() != impl_->fork_generation || impl_->closed.exchange(true)) {
+        return;
+    }
+    if (impl_->queue) {
+        impl_->queue->close();
+    }
+    impl_->reader.close();
+    if (impl_->writer) {
+        impl_->writer->close();
+    }
+    stop_being_drainer();
+}
+
+SubmitResult Store::submit(const Submission& submission) {
+    std::vector<SubmitResult> results = submit_many({&submission, 1});
+    return std::move(results.front());
+}
+
+std::vector<SubmitResult> Store::submit_many(std::span<const Submission> submissions) {
+    std::vector<SubmitResult> results;
+    results.reserve(submissions.size());
+    for (std::size_t done = 0; done < submissions.size(); done += submissions_a_commit) {
+        impl_->submit(
+            submissions.subspan(done, std::min(submissions_a_commit, submissions.size() - done)),
+            results);
+    }
+    return results;
+}
+
+bool Store::try_become_drainer() {
+    impl_->writing();
+    const std::lock_guard lock{impl_->drain_mutex};
+    try {
+        impl_->drains =
+            impl_->drain_lock.lock(os::LockFile::Range::drain, os::LockFile::Mode::exclusive,
+                                   std::chrono::milliseconds{0});
+        if (impl_->drains) {
+            impl_->drain_lock.write_note(std::to_string(os::process_id()));
+        }
+    } catch (...) {
+        throw to_error(std::current_exception(), "lock", impl_->files.lock);
+    }
+    return impl_->drains;
+}
+
+bool Store::is_drainer() {
+    impl_->enter();
+    {
+        const std::lock_guard lock{impl_->drain_mutex};
+        if (!impl_->drains) {
+            return false;
+        }
+    }
+    return try_become_drainer();  // the same lock again, on the file that others find
+}
+
+void Store::stop_being_drainer() noexcept {
+    if (os::fork_generation() != impl_->fork_generation) {
+        return;
+    }
+    const std::lock_guard lock{impl_->drain_mutex};
+    if (std::exchange(impl_->drains, false)) {
+        impl_->drain_lock.unlock(os::LockFile::Range::drain);
+    }
+}
+
+DrainState Store::begin_draining() {
+    BeginJob job;
+    impl_->run(job);
+    impl_->epoch = job.epoch;
+    return std::move(job.state);
+}
+
+DrainReply Store::drain(DrainRequest request) {
+    return impl_->drain(request);
+}
+
+std::vector<ClaimedRecord> Store::due_unknowns(std::size_t limit, bool ignore_due) {
+    impl_->enter();
+    return impl_->reader.due_unknowns(
+        limit, ignore_due ? std::numeric_limits<core::OutboxMs>::max() : now());
+}
+
+std::vector<ClaimedRecord> Store::unknowns_of(const core::ConversationKey& conversation) {
+    impl_->enter();
+    return impl_->reader.unknowns_of(conversation);
+}
+
+std::vector<std::string> Store::owned(const std::string& origin, std::span<const std::string> ids) {
+    impl_->enter();
+    return impl_->reader.owned(origin, ids);
+}
+
+std::optional<std::string> Store::known_row(const core::ConversationKey& conversation,
+                                            const std::string& origin, core::UtcMs since) {
+    impl_->enter();
+    return impl_->reader.known_row(conversation, origin, since);
+}
+
+Status Store::status() {
+    impl_->enter();
+    return impl_->reader.status(impl_->axis);
+}
+
+std::vector<Record> Store::list(const Filter& filter, std::size_t limit) {
+    impl_->enter();
+    return impl_->reader.list(filter, limit, impl_->axis);
+}
+
+Record Store::get(std::string_view id) {
+    impl_->enter();
+    return impl_->reader.get(parse_id(id), impl_->axis);
+}
+
+RecordState Store::state_of(std::string_view id) {
+    impl_->enter();
+    return impl_->reader.state_of(parse_id(id));
+}
+
+std::uint64_t Store::count(const Filter& filter) {
+    impl_->enter();
+    return impl_->reader.count(filter, impl_->axis);
+}
+
+std::vector<std::string> Store::verify() {
+    impl_->enter();
+    return impl_->reader.verify();
+}
+
+void Store::requeue(std::string_view id, bool force) {
+    RequeueJob job{parse_id(id), impl_->files.database.string(), force};
+    impl_->run(job);
+}
+
+void Store::discard(std::string_view id, bool force) {
+    const core::Uuid parsed = parse_id(id);
+    impl_->writing();
+    DiscardJob job{parsed, impl_->files.database.string(), force, impl_->reader.drainer_lives()};
+    impl_->run(job);
+}
+
+void Store::resolve_delivered(std::string_view id, std::string_view server_id) {
+    ResolveJob job{parse_id(id), impl_->files.database.string(), true, std::string{server_id}};
+    impl_->run(job);
+}
+
+void Store::resolve_resend(std::string_view id) {
+    ResolveJob job{parse_id(id), impl_->files.database.string(), false, {}};
+    impl_->run(job);
+}
+
+void Store::hold() {
+    HoldJob job{true};
+    impl_->run(job);
+}
+
+void Store::release() {
+    HoldJob job{false};
+    impl_->run(job);
+}
+
+core::OutboxMs Store::now() const {
+    return impl_->axis.at(impl_->clock.now());
+}
+
+core::Moment Store::moment() const {
+    return impl_->clock.now();
+}
+
+const std::filesystem::path& Store::path() const {
+    return impl_->files.database;
+}
+
+std::uint64_t Store::commits() const noexcept {
+    return impl_->writer ? impl_->writer->commits() : 0;
+}
+
+void Store::tidy() {
+    impl_->writing().run_alone([this] { impl_->writer->tidy(); });
+}
+
+}  // namespace agentsight::outbox

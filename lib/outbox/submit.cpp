@@ -1,0 +1,119 @@
+#include "outbox/submit.hpp"
+
+#include <algorithm>
+
+namespace agentsight::outbox {
+
+namespace {
+
+std::size_t text_bytes(std::span<const Submission> submissions) {
+    std::size_t bytes = 0;
+    for (const Submission& submission : submissions) {
+        bytes += submission.feedback.conversation.value.size() +
+                 submission.feedback.comment.size() + submission.feedback.metadata.size();
+    }
+    return bytes;
+}
+
+bool same_content(Tables& tables, const RowState& row, const core::Feedback& feedback) {
+    if (row.fingerprint) {
+        return *row.fingerprint == fingerprint(feedback, tables.salt());
+    }
+    if (row.conversation != feedback.conversation.value || row.sentiment != feedback.sentiment) {
+        return false;
+    }
+    const Text text = read_text(tables.database(), row.key);
+    return text.comment == feedback.comment && text.metadata == feedback.metadata;
+}
+
+std::optional<std::int64_t> oldest_waiting(Tables& tables) {
+    sqlite::Rows rows = tables.database().query(
+        "SELECT key FROM record WHERE key >= ? AND lane <= 3 ORDER BY key LIMIT 1",
+        tables.ledger().low_key);
+    return rows.next() ? std::optional{rows.integer(0)} : std::nullopt;
+}
+
+void drop(Tables& tables, std::int64_t key) {
+    RowState row = *read_row(tables.database(), key);
+    // Through a lane that counts nothing: its conversation gets its next head.
+    tables.move(row, Lane::discarded);
+    --tables.ledger().discarded;
+    --tables.ledger().kept_discarded;
+    ++tables.ledger().dropped;
+    tables.remove(row);
+}
+
+}  // namespace
+
+SubmitJob::SubmitJob(std::span<const Submission> submissions, core::Random& random)
+    : Job(Kind::submit, submissions.size(), text_bytes(submissions)),
+      submissions_(submissions),
+      random_(random),
+      results_(submissions.size()) {
+    for (std::size_t i = 0; i < submissions.size(); ++i) {
+        if (submissions[i].id) {
+            results_[i].id = *submissions[i].id;
+            results_[i].has_id = true;
+        }
+    }
+}
+
+void SubmitJob::apply(Tables& tables) {
+    makes_work = false;
+    dropped = 0;
+    for (std::size_t i = 0; i < submissions_.size(); ++i) {
+        apply_one(tables, submissions_[i], results_[i]);
+    }
+    ran_before_ = true;
+}
+
+void SubmitJob::apply_one(Tables& tables, const Submission& submission, SubmitResult& result) {
+    result.error = {};
+    result.message.clear();
+    result.stored = false;
+    const bool made_before = ran_before_ && result.has_id && !submission.id;
+    if (submission.id || made_before) {
+        if (const auto key = tables.find(result.id)) {
+            const auto row = read_row(tables.database(), *key);
+            if (made_before) {
+                result.stored = true;  // the commit of unknown outcome did reach the disk
+            } else if (!row || !same_content(tables, *row, submission.feedback)) {
+                result.error = errc::id_conflict;
+                result.message = "this id names a record with other content; use a new id";
+            }
+            return;
+        }
+    }
+    if (!make_room(tables, result, dropped)) {
+        return;
+    }
+    const core::Uuid id =
+        made_before && result.id > tables.last_id()
+            ? result.id
+            : core::next_uuid_v7(tables.last_id(), tables.moment().utc_ms, random_);
+    tables.insert(id, submission);
+    if (!submission.id) {
+        result.id = id;
+        result.has_id = true;
+    }
+    result.stored = true;
+    makes_work = true;
+}
+
+bool SubmitJob::make_room(Tables& tables, SubmitResult& result, std::uint64_t& dropped) {
+    if (tables.open_records() < tables.limits().max_records) {
+        return true;
+    }
+    if (tables.limits().when_full == WhenFull::drop_oldest) {
+        if (const auto key = oldest_waiting(tables)) {
+            drop(tables, *key);
+            ++dropped;
+            return true;
+        }
+    }
+    result.error = errc::outbox_full;
+    result.message = "the outbox has reached max_records; let it drain, or raise the limit";
+    return false;
+}
+
+}  // namespace agentsight::outbox

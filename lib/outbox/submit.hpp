@@ -1,0 +1,33 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "core/random.hpp"
+#include "outbox/job.hpp"
+#include "outbox/record.hpp"
+
+namespace agentsight::outbox {
+
+/// Inserts records that are not there yet, each with its own result. Idempotent by id, also
+/// over a commit whose outcome is unknown: the ids it made are looked up before it inserts
+/// again.
+class SubmitJob final : public Job {
+  public:
+    SubmitJob(std::span<const Submission> submissions, core::Random& random);
+
+    void apply(Tables& tables) override;
+
+    std::span<SubmitResult> results() { return results_; }
+
+  private:
+    void apply_one(Tables& tables, const Submission& submission, SubmitResult& result);
+    static bool make_room(Tables& tables, SubmitResult& result, std::uint64_t& dropped);
+
+    std::span<const Submission> submissions_;
+    core::Random& random_;
+    std::vector<SubmitResult> results_;
+    bool ran_before_ = false;
+};
+
+}  // namespace agentsight::outbox

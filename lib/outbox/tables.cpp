@@ -1,0 +1,257 @@
+#include "outbox/tables.hpp"
+
+#include <algorithm>
+
+#include "agentsight/error.hpp"
+#include "outbox/schema.hpp"
+
+namespace agentsight::outbox {
+
+namespace {
+
+constexpr int max_attempts_kept = 20;
+
+constexpr const char* insert_record =
+    "INSERT INTO record(key, id, lane, kind, caller, submitted_utc, submitted_boot,"
+    " submitted_boot_id, sentiment, conversation, comment, metadata)"
+    " VALUES(?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+std::optional<std::string_view> none_if_empty(const std::string& text) {
+    return text.empty() ? std::nullopt : std::optional<std::string_view>{text};
+}
+
+}  // namespace
+
+void Tables::begin(const core::Moment& moment) {
+    changed_ = false;
+    moment_ = moment;
+    if (known_version_ != database_.data_version()) {
+        if (inspect(database_) != FileKind::ours) {
+            throw Error{errc::newer_schema,
+                        "the outbox was migrated by a newer version of this library while it was "
+                        "open; update this application"};
+        }
+        saved_ = read_ledger(database_);
+        last_ = read_last(database_, saved_);
+        known_version_ = database_.data_version();
+    }
+    ledger_ = saved_;
+    const std::int64_t offset =
+        axis_offset(moment, ledger_.boot_id, ledger_.axis_offset, ledger_.last_seen);
+    now_ = std::max(moment.boot_ms + offset, ledger_.last_seen);
+}
+
+bool Tables::finish() {
+    if (ledger_ == saved_) {
+        return changed_;
+    }
+    ledger_.axis_offset =
+        axis_offset(moment_, ledger_.boot_id, ledger_.axis_offset, ledger_.last_seen);
+    ledger_.boot_id = moment_.boot_id;
+    ledger_.last_seen = now_;
+    write_ledger(database_, ledger_);
+    return true;
+}
+
+void Tables::committed() {
+    saved_ = ledger_;
+    known_version_ = database_.data_version();
+}
+
+std::uint64_t Tables::open_records() const {
+    return static_cast<std::uint64_t>(last_.key) - ledger_.delivered - ledger_.discarded -
+           ledger_.dropped;
+}
+
+std::uint64_t Tables::waiting() const {
+    return static_cast<std::uint64_t>(last_.key) - ledger_.not_waiting();
+}
+
+std::int64_t Tables::insert(const core::Uuid& id, const Submission& submission) {
+    const core::Feedback& feedback = submission.feedback;
+    const std::int64_t key = last_.key + 1;
+    std::optional<sqlite::Bytes> caller;
+    if (submission.id) {
+        caller = bytes_of(*submission.id);
+        database_.execute("INSERT INTO caller_id(id, key) VALUES(?, ?)", *caller, key);
+    }
+    database_.execute(insert_record, key, bytes_of(id), submission.kind, caller, moment_.utc_ms,
+                      moment_.boot_ms, moment_.boot_id, feedback.sentiment,
+                      feedback.conversation.value, none_if_empty(feedback.comment),
+                      none_if_empty(feedback.metadata));
+    last_ = {key, id};
+    changed_ = true;
+    return key;
+}
+
+const Salt& Tables::salt() {
+    if (!salt_) {
+        salt_ = read_salt(database_);
+    }
+    return *salt_;
+}
+
+void Tables::erase_text(const RowState& row) {
+    if (row.fingerprint) {
+        return;
+    }
+    Text text = read_text(database_, row.key);
+    const core::Feedback feedback{
+        {row.conversation}, row.sentiment, std::move(text.comment), std::move(text.metadata)};
+    database_.execute(
+        "UPDATE record SET comment = NULL, metadata = NULL, last_error = NULL, fingerprint = ?"
+        " WHERE key = ?",
+        fingerprint(feedback, salt()), row.key);
+    database_.execute("DELETE FROM attempt WHERE key = ?", row.key);
+    changed_ = true;
+}
+
+void Tables::remove(const RowState& row) {
+    if (row.caller) {
+        database_.execute("DELETE FROM caller_id WHERE id = ?", bytes_of(*row.caller));
+    }
+    database_.execute("DELETE FROM attempt WHERE key = ?", row.key);
+    database_.execute("DELETE FROM record WHERE key = ?", row.key);
+    if (row.key > ledger_.floor_key) {
+        ledger_.floor_key = row.key;
+        ledger_.floor_id = row.id;
+    }
+    changed_ = true;
+}
+
+void Tables::count(const RowState& row, Lane lane, std::int64_t change) {
+    const auto add = [&](std::uint64_t& counter) {
+        counter = static_cast<std::uint64_t>(static_cast<std::int64_t>(counter) + change);
+    };
+    switch (lane) {
+        case Lane::fresh:
+        case Lane::parked:
+        case Lane::retry:
+            return;
+        case Lane::other_kind:
+            return add(ledger_.other(row.kind));
+        case Lane::claimed:
+            return add(ledger_.claimed);
+        case Lane::unknown:
+            return add(ledger_.unknown);
+        case Lane::left:
+            return add(ledger_.left);
+        case Lane::dead:
+            return add(ledger_.dead);
+        case Lane::delivered:
+            add(ledger_.delivered);
+            return add(ledger_.kept_delivered);
+        case Lane::discarded:
+            add(ledger_.discarded);
+            return add(ledger_.kept_discarded);
+    }
+}
+
+void Tables::move(RowState& row, Lane to) {
+    const Lane from = row.lane;
+    count(row, from, -1);
+    count(row, to, +1);
+    row.lane = to;
+    row.turn = row.own_turn();
+    write_row(database_, row);
+    changed_ = true;
+    if (is_waiting(to) || to == Lane::claimed || to == Lane::unknown || to == Lane::left) {
+        ledger_.low_key = std::min(ledger_.low_key, row.key);
+    }
+    if (is_head(from) && !is_head(to)) {
+        promote(row.conversation);
+    }
+}
+
+void Tables::wait_again(RowState& row, core::OutboxMs due) {
+    row.due = due;
+    if (is_head(row.lane) && heads(row.conversation) == 1 && !first_parked(row.conversation)) {
+        return move(row, Lane::retry);  // the usual case: it alone is open
+    }
+    // Parked first: another may be the head, or have the earlier turn.
+    move(row, Lane::parked);
+    promote(row.conversation);
+    if (const auto now = read_row(database_, row.key)) {
+        row.lane = now->lane;
+        row.due = now->due;
+    }
+}
+
+std::int64_t Tables::heads(const std::string& conversation) {
+    sqlite::Rows rows = database_.query(
+        "SELECT count(*) FROM (SELECT 1 FROM record INDEXED BY open WHERE conversation = ?"
+        " AND lane > 1 AND lane IN (1, 3, 4, 5) LIMIT 2)",
+        conversation);
+    return rows.next() ? rows.integer(0) : 0;
+}
+
+bool Tables::has_open(const std::string& conversation) {
+    return database_
+        .query(
+            "SELECT 1 FROM record INDEXED BY open WHERE conversation = ?"
+            " AND lane IN (1, 3, 4, 5) LIMIT 1",
+            conversation)
+        .next();
+}
+
+std::optional<std::int64_t> Tables::first_parked(const std::string& conversation) {
+    sqlite::Rows rows = database_.query(
+        "SELECT key FROM record INDEXED BY open WHERE conversation = ? AND lane = 1"
+        " AND lane IN (1, 3, 4, 5) ORDER BY turn LIMIT 1",
+        conversation);
+    return rows.next() ? std::optional{rows.integer(0)} : std::nullopt;
+}
+
+void Tables::promote(const std::string& conversation) {
+    if (heads(conversation) > 0) {
+        return;
+    }
+    if (const auto key = first_parked(conversation)) {
+        database_.execute("UPDATE record SET lane = 3, due = max(ifnull(due, 0), ?) WHERE key = ?",
+                          now_, *key);
+        changed_ = true;
+    }
+}
+
+std::int64_t Tables::origin_number(const std::string& text) {
+    {
+        sqlite::Rows rows = database_.query("SELECT number FROM origin WHERE text = ?", text);
+        if (rows.next()) {
+            return rows.integer(0);
+        }
+    }
+    database_.execute("INSERT INTO origin(text) VALUES(?)", text);
+    changed_ = true;
+    sqlite::Rows rows = database_.query("SELECT number FROM origin WHERE text = ?", text);
+    rows.next();
+    return rows.integer(0);
+}
+
+bool Tables::own(std::int64_t origin, const std::string& server_id, std::int64_t key,
+                 core::UtcMs server_time) {
+    database_.execute(
+        "INSERT OR IGNORE INTO owned(origin, server_id, key, server_time) VALUES(?, ?, ?, ?)",
+        origin, server_id, key, server_time);
+    changed_ = true;
+    if (database_.changes() == 1) {
+        return true;
+    }
+    sqlite::Rows rows = database_.query("SELECT key FROM owned WHERE origin = ? AND server_id = ?",
+                                        origin, server_id);
+    return rows.next() && rows.integer(0) == key;
+}
+
+void Tables::note_attempt(std::int64_t key, const AttemptNote& note) {
+    database_.execute(
+        "INSERT INTO attempt(key, n, began, ended, outcome, status, detail)"
+        " VALUES(?1, 1 + ifnull((SELECT max(n) FROM attempt WHERE key = ?1), 0), ?2, ?3, ?4, ?5,"
+        " ?6)",
+        key, note.began, note.ended, note.outcome, note.status, note.detail);
+    database_.execute(
+        "DELETE FROM attempt WHERE key = ?1 AND n <= (SELECT max(n) FROM attempt WHERE key = ?1)"
+        " - ?2",
+        key, max_attempts_kept);
+    changed_ = true;
+}
+
+}  // namespace agentsight::outbox

@@ -1,0 +1,369 @@
+#include "outbox/writer.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "outbox/connect.hpp"
+#include "outbox/errors.hpp"
+#include "outbox/schema.hpp"
+
+namespace agentsight::outbox {
+
+namespace {
+
+using std::chrono::steady_clock;
+
+/// What settling needs on a full disk: measured, a batch of 32 takes less.
+constexpr std::uint64_t ballast_bytes = 96 * 1024;
+/// Pages that settling may use beyond the quota.
+constexpr std::int64_t reserved_pages = 256;
+/// A commit of unknown outcome is looked up and tried again this often, then reported.
+constexpr int max_tries = 3;
+constexpr std::chrono::seconds ballast_pause{1};
+
+constexpr std::string_view doing = "write to";
+
+bool storage_is_at_fault(const sqlite::Failure& failure) {
+    switch (failure.trouble()) {
+        case sqlite::Trouble::full:
+        case sqlite::Trouble::constraint:
+        case sqlite::Trouble::other:
+            return false;  // perhaps only for this job
+        default:
+            return true;
+    }
+}
+
+}  // namespace
+
+Writer::Writer(const StoreOptions& options, const Files& files, const core::Clock& clock,
+               core::Random& random, Axis& axis)
+    : options_(options),
+      files_(files),
+      clock_(clock),
+      random_(random),
+      axis_(axis),
+      lock_file_(files.lock),
+      tables_(database_, {.max_records = options.max_records,
+                          .when_full = options.when_full,
+                          .keep_delivered = options.keep_delivered}) {}
+
+bool Writer::lock(steady_clock::time_point deadline) {
+    if (locked_) {
+        return true;
+    }
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_clock::now());
+    locked_ = lock_file_.lock(os::LockFile::Range::commit, os::LockFile::Mode::exclusive,
+                              std::max(left, std::chrono::milliseconds{0}));
+    return locked_;
+}
+
+void Writer::unlock() noexcept {
+    if (locked_) {
+        lock_file_.unlock(os::LockFile::Range::commit);
+        locked_ = false;
+    }
+}
+
+void Writer::open() {
+    if (!lock(steady_clock::now() + options_.busy_timeout)) {
+        throw Error{errc::busy, "cannot open " + quoted(files_.database) +
+                                    ": another process holds its lock; try again"};
+    }
+    try {
+        reopen();
+        sqlite::Transaction transaction{database_};
+        tables_.begin(clock_.now());
+        axis_.follow(tables_.ledger());
+    } catch (...) {
+        const Error error = to_error(std::current_exception(), "open", files_.database);
+        close();
+        throw error;
+    }
+    if (!os::identity(files_.ballast)) {
+        os::allocate_file(files_.ballast, ballast_bytes);
+    }
+    unlock();
+}
+
+void Writer::reopen() {
+    database_.close();
+    tables_.forget();
+    database_ = connect_writer(options_, files_, random_);
+    identities_ = identities(files_);
+    checkpoint_at_ = checkpoint_frames;
+}
+
+void Writer::ensure_open() {
+    if (!database_.is_open()) {
+        reopen();
+    }
+}
+
+std::vector<Job*> Writer::commit(std::span<Job* const> jobs,
+                                 const std::function<void()>& before_telling) {
+    try {
+        const auto first = std::min_element(
+            jobs.begin(), jobs.end(), [](Job* a, Job* b) { return a->deadline < b->deadline; });
+        if (!lock((*first)->deadline)) {
+            std::vector<Job*> later;
+            const auto now = steady_clock::now();
+            for (Job* job : jobs) {
+                if (job != *first && job->deadline > now) {
+                    later.push_back(job);
+                } else {
+                    job->error = std::make_exception_ptr(
+                        Error{errc::busy, "cannot write to " + quoted(files_.database) +
+                                              ": another process holds its lock; try again"});
+                }
+            }
+            return later;
+        }
+        ensure_open();
+        if (!commit_together(jobs)) {
+            bool go_on = true;
+            for (Job* job : jobs) {
+                if (go_on) {
+                    go_on = commit_alone(*job);
+                } else {
+                    job->error = jobs.front()->error;
+                }
+            }
+        }
+    } catch (...) {
+        const Error error = to_error(std::current_exception(), doing, files_.database);
+        for (Job* job : jobs) {
+            job->error = std::make_exception_ptr(error);
+        }
+    }
+    const bool work = std::any_of(jobs.begin(), jobs.end(),
+                                  [](Job* job) { return job->makes_work && !job->error; });
+    if (work && before_telling) {
+        before_telling();
+    }
+    return {};
+}
+
+bool Writer::commit_together(std::span<Job* const> jobs) {
+    if (jobs.size() == 1) {
+        return false;
+    }
+    try {
+        transact(jobs);
+        return true;
+    } catch (const sqlite::Failure& failure) {
+        recover(failure);
+        if (failure.trouble() == sqlite::Trouble::busy) {
+            throw;  // waited long enough, for all
+        }
+    } catch (...) {
+        tables_.forget();
+    }
+    return false;
+}
+
+bool Writer::commit_alone(Job& job) {
+    for (int tries = 1;; ++tries) {
+        try {
+            ensure_open();
+            transact(std::array{&job});
+            return true;
+        } catch (const sqlite::Failure& failure) {
+            recover(failure);
+            if (may_try_again(failure, job, tries)) {
+                continue;
+            }
+            job.error = std::make_exception_ptr(error_of(failure, job));
+            return !storage_is_at_fault(failure);
+        } catch (...) {
+            tables_.forget();
+            job.error =
+                std::make_exception_ptr(to_error(std::current_exception(), doing, files_.database));
+            return true;
+        }
+    }
+}
+
+bool Writer::may_try_again(const sqlite::Failure& failure, const Job& job, int tries) {
+    if (tries >= max_tries) {
+        return false;
+    }
+    switch (failure.trouble()) {
+        case sqlite::Trouble::full:
+            return make_room(job);
+        case sqlite::Trouble::io:
+            return true;  // reopened by now: the job finds what the failed commit left
+        default:
+            return false;
+    }
+}
+
+/// A full disk must not keep us from writing "delivered"; only submits are refused.
+bool Writer::make_room(const Job& job) {
+    if (job.kind() == Job::Kind::submit || !database_.is_open()) {
+        return false;
+    }
+    if (quota_reached(0)) {
+        const std::int64_t pages = database_.integer("PRAGMA max_page_count");
+        const auto quota =
+            static_cast<std::int64_t>(options_.max_bytes / static_cast<std::uint64_t>(page_size));
+        if (pages <= std::max<std::int64_t>(quota, 64)) {
+            database_.integer("PRAGMA max_page_count=" + std::to_string(pages + reserved_pages));
+            return true;
+        }
+    }
+    release_ballast_ = true;
+    return os::remove_file(files_.ballast);
+}
+
+/// While the ballast is out, submits must not eat the space it left for settling.
+bool Writer::still_tight() {
+    const auto now = steady_clock::now();
+    if (now < next_ballast_try_) {
+        return true;
+    }
+    next_ballast_try_ = now + ballast_pause;
+    ballast_back_ = os::allocate_file(files_.ballast, ballast_bytes);
+    return !ballast_back_;
+}
+
+void Writer::transact(std::span<Job* const> jobs) {
+    sqlite::Transaction transaction{database_};
+    tables_.begin(clock_.now());
+    const bool submits = std::any_of(jobs.begin(), jobs.end(),
+                                     [](Job* job) { return job->kind() == Job::Kind::submit; });
+    if (tables_.ledger().tight && submits && still_tight()) {
+        throw sqlite::Failure{13 /* SQLITE_FULL */, 0, "the disk is full"};
+    }
+    for (Job* job : jobs) {
+        job->error = nullptr;
+        job->apply(tables_);
+    }
+    if (release_ballast_) {
+        tables_.ledger().tight = true;
+    } else if (ballast_back_) {
+        tables_.ledger().tight = false;
+    }
+    if (!tables_.finish()) {
+        return;
+    }
+    transaction.commit();
+    tables_.committed();
+    release_ballast_ = false;
+    ballast_back_ = false;
+    axis_.follow(tables_.ledger());
+    commits_.fetch_add(1, std::memory_order_acq_rel);
+    watch_files();
+}
+
+void Writer::recover(const sqlite::Failure& failure) noexcept {
+    tables_.forget();
+    const bool doubtful = failure.trouble() == sqlite::Trouble::io ||
+                          failure.trouble() == sqlite::Trouble::damaged ||
+                          failure.trouble() == sqlite::Trouble::cannot_open;
+    // A connection that could not even roll back believes in a transaction that is not there.
+    if (doubtful || database_.in_transaction()) {
+        database_.close();  // opened again with the next try, or the next job
+    }
+}
+
+bool Writer::quota_reached(std::size_t bytes) {
+    if (!database_.is_open()) {
+        return false;
+    }
+    const std::int64_t left = database_.integer("PRAGMA max_page_count") -
+                              database_.integer("PRAGMA page_count") +
+                              database_.integer("PRAGMA freelist_count");
+    return left * page_size < static_cast<std::int64_t>(bytes) + 32 * page_size;
+}
+
+Error Writer::error_of(const sqlite::Failure& failure, const Job& job) {
+    try {
+        if (failure.trouble() == sqlite::Trouble::full && quota_reached(job.bytes())) {
+            return Error{errc::outbox_full, "cannot write to " + quoted(files_.database) +
+                                                ": it has reached max_bytes; let it drain, or "
+                                                "raise the limit"};
+        }
+    } catch (const sqlite::Failure&) {
+        // Then it is the disk, as the failure says.
+    }
+    return to_error(failure, doing, files_.database);
+}
+
+/// Another program's close may have dropped SQLite's locks, a cleaner may have unlinked the
+/// files: what was just committed would then be gone with this process.
+void Writer::watch_files() {
+    if (identities(files_) == identities_) {
+        return;
+    }
+    events_.push_back(
+        event::Alarm{"the outbox's files were replaced or removed while it was "
+                     "open; opened again"});
+    database_.close();
+    tables_.forget();
+    throw sqlite::Failure{10 /* SQLITE_IOERR */, 0, "the file was replaced or removed"};
+}
+
+void Writer::after_telling() noexcept {
+    if (!locked_) {
+        return;
+    }
+    try {
+        if (database_.is_open() && database_.wal_frames() >= checkpoint_at_) {
+            const bool whole = database_.checkpoint(sqlite::Database::Checkpoint::passive);
+            // A reader holds it back: not again at every commit.
+            checkpoint_at_ = whole ? checkpoint_frames : database_.wal_frames() + checkpoint_frames;
+        }
+    } catch (const sqlite::Failure& failure) {
+        recover(failure);
+    }
+    unlock();
+}
+
+void Writer::tidy() {
+    if (!lock(steady_clock::now() + options_.busy_timeout)) {
+        return;  // others work: then it is not idle
+    }
+    try {
+        ensure_open();
+        constexpr std::int64_t pages_a_step = 64;
+        if (database_.integer("PRAGMA freelist_count") > 0) {
+            database_.script("PRAGMA incremental_vacuum(" + std::to_string(pages_a_step) + ")");
+            tables_.forget();
+        }
+        database_.checkpoint(sqlite::Database::Checkpoint::truncate);
+        if (!os::identity(files_.ballast)) {
+            os::allocate_file(files_.ballast, ballast_bytes);
+        }
+    } catch (const sqlite::Failure& failure) {
+        recover(failure);
+        unlock();
+        throw to_error(failure, "tidy", files_.database);
+    } catch (...) {
+        unlock();
+        throw;
+    }
+    unlock();
+}
+
+void Writer::close() noexcept {
+    try {
+        // What is in the WAL stays there for the next open unless the lock is free now.
+        if (database_.is_open() && lock(steady_clock::now())) {
+            database_.checkpoint(sqlite::Database::Checkpoint::passive);
+        }
+    } catch (...) {
+        // It is in the WAL, durable: a checkpoint is a convenience.
+    }
+    database_.close();
+    unlock();
+}
+
+std::vector<Event> Writer::take_events() {
+    return std::exchange(events_, {});
+}
+
+}  // namespace agentsight::outbox

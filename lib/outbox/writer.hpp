@@ -1,0 +1,86 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "agentsight/error.hpp"
+#include "agentsight/events.hpp"
+#include "core/random.hpp"
+#include "core/time.hpp"
+#include "os/lock_file.hpp"
+#include "outbox/files.hpp"
+#include "outbox/job.hpp"
+#include "outbox/store.hpp"
+#include "outbox/tables.hpp"
+#include "sqlite/database.hpp"
+
+namespace agentsight::outbox {
+
+/// Commits batches of jobs through the one writing connection. Only the commit queue's
+/// leader calls it. Every commit and every checkpoint runs under the lock between
+/// processes, whatever SQLite's version: that is what makes its WAL safe to reset.
+class Writer {
+  public:
+    Writer(const StoreOptions& options, const Files& files, const core::Clock& clock,
+           core::Random& random, Axis& axis);
+
+    /// Makes the first connection. Throws Error.
+    void open();
+
+    /// Commits all that can be committed; a job's `error` says why not. Jobs whose deadline
+    /// is still ahead although the lock was not free are returned, to be tried again. Runs
+    /// `before_telling` once the commit is on disk, where it made work.
+    std::vector<Job*> commit(std::span<Job* const> jobs,
+                             const std::function<void()>& before_telling);
+    /// Checkpoints where the WAL has grown past its bound. After the jobs were told.
+    void after_telling() noexcept;
+
+    /// Moves the WAL into the database, empties it, gives free pages back.
+    void tidy();
+    void close() noexcept;
+    /// In a forked child: leaves everything as it is.
+    void abandon() noexcept { database_.abandon(); }
+
+    std::uint64_t commits() const noexcept { return commits_.load(std::memory_order_acquire); }
+    std::vector<Event> take_events();
+    const Tables& tables() const { return tables_; }
+
+  private:
+    bool lock(std::chrono::steady_clock::time_point deadline);
+    void unlock() noexcept;
+    void ensure_open();
+    void reopen();
+    void transact(std::span<Job* const> jobs);
+    bool commit_together(std::span<Job* const> jobs);
+    bool commit_alone(Job& job);
+    bool may_try_again(const sqlite::Failure& failure, const Job& job, int tries);
+    bool make_room(const Job& job);
+    bool still_tight();
+    void recover(const sqlite::Failure& failure) noexcept;
+    Error error_of(const sqlite::Failure& failure, const Job& job);
+    bool quota_reached(std::size_t bytes);
+    void watch_files();
+
+    const StoreOptions& options_;
+    const Files& files_;
+    const core::Clock& clock_;
+    core::Random& random_;
+    Axis& axis_;
+    os::LockFile lock_file_;
+    sqlite::Database database_;
+    Tables tables_;
+    Identities identities_;
+    bool locked_ = false;
+    int checkpoint_at_ = 0;  ///< frames
+    bool release_ballast_ = false;
+    bool ballast_back_ = false;
+    std::chrono::steady_clock::time_point next_ballast_try_;
+    std::atomic<std::uint64_t> commits_{0};
+    std::vector<Event> events_;
+};
+
+}  // namespace agentsight::outbox
