@@ -110,7 +110,7 @@ void Engine::Impl::forget_claims() {
 void Engine::Impl::hold_for_credential() {
     const HoldCause cause{.reason = HoldReason::no_credential, .detail = "no credential is set"};
     if (holds_.enter_for_good(cause, moment_)) {
-        events_.push_back(event::Held{cause.reason, 0, cause.detail});
+        tell(event::Held{cause.reason, 0, cause.detail});
     }
 }
 
@@ -235,6 +235,15 @@ bool Engine::Impl::needs_person() const {
         }
     }
     return false;
+}
+
+void Engine::Impl::tell(Event event) {
+    events_.push_back(std::move(event));
+}
+
+/// What happened to a record is told when it is durable.
+void Engine::Impl::tell_once_committed(Event event) {
+    uncommitted_events_.push_back(std::move(event));
 }
 
 std::vector<Event> Engine::Impl::take_events() {

@@ -144,12 +144,12 @@ void Engine::Impl::send_finished(Flight flight, const core::Evidence& evidence) 
     settlement.to = Settlement::To::waiting;
     settlement.due = now_;
     settlement.refusals = record.refusals;
-    settlement.last_error = outcome.detail;
+    if (outcome.what != Class::link_down) {  // the hold tells of that, not the record
+        settlement.last_error = outcome.detail;
+        settlement.note = note_of(evidence, outcome);
+    }
     if (outcome.status != 0) {
         settlement.last_status = outcome.status;
-    }
-    if (outcome.what != Class::link_down) {
-        settlement.note = note_of(evidence, outcome);
     }
     if (judges_the_record(outcome.what)) {
         note_date(evidence);
@@ -195,11 +195,11 @@ void Engine::Impl::send_finished(Flight flight, const core::Evidence& evidence) 
     }
     const std::string id = record.id.text();
     if (settlement.to == Settlement::To::dead) {
-        uncommitted_events_.push_back(event::DeadLetter{id, outcome.status, outcome.detail});
+        tell_once_committed(event::DeadLetter{id, outcome.status, outcome.detail});
     } else if (settlement.to == Settlement::To::delivered) {
-        uncommitted_events_.push_back(event::Delivered{id, settlement.server_id});
+        tell_once_committed(event::Delivered{id, settlement.server_id});
     } else if (outcome.what != Class::link_down) {
-        uncommitted_events_.push_back(event::AttemptFailed{id, outcome.status, outcome.detail});
+        tell_once_committed(event::AttemptFailed{id, outcome.status, outcome.detail});
     }
     settle(std::move(settlement));
 }
@@ -387,7 +387,7 @@ void Engine::Impl::hold_for_throttle(int status, const std::string& detail,
     pacer_.throttled(now_);
     const HoldCause cause{.reason = HoldReason::throttled, .status = status, .detail = detail};
     if (holds_.enter_until(cause, until, moment_)) {
-        events_.push_back(event::Held{cause.reason, status, detail});
+        tell(event::Held{cause.reason, status, detail});
     }
     give_back_ready();
 }
@@ -395,7 +395,7 @@ void Engine::Impl::hold_for_throttle(int status, const std::string& detail,
 void Engine::Impl::hold(HoldReason reason, int status, const std::string& detail) {
     const HoldCause cause{.reason = reason, .status = status, .detail = detail};
     if (holds_.enter(cause, moment_, now_, random_)) {
-        events_.push_back(event::Held{reason, status, detail});
+        tell(event::Held{reason, status, detail});
     }
     read_got_through_ = false;
     give_back_ready();
@@ -405,7 +405,7 @@ void Engine::Impl::unhold(HoldReason reason, bool by_itself) {
     if (!holds_.leave(reason)) {
         return;
     }
-    events_.push_back(event::Released{reason});
+    tell(event::Released{reason});
     const bool paces = reason == HoldReason::link_down || reason == HoldReason::throttled ||
                        reason == HoldReason::outage;
     if (by_itself && paces && !full_speed_) {

@@ -62,6 +62,8 @@ class Engine::Impl {
         bool tried_other_way = false;
     };
 
+    void tell(Event event);
+    void tell_once_committed(Event event);
     void hold_for_credential();
     void forget_claims();
 

@@ -271,7 +271,7 @@ void Engine::Impl::found(const outbox::ClaimedRecord& record, const Match& match
                                           .outcome = "found",
                                           .detail = "the server has it"};
     bad_answers_.erase(record.key);
-    uncommitted_events_.push_back(event::Delivered{record.id.text(), match.server_id});
+    tell_once_committed(event::Delivered{record.id.text(), match.server_id});
     settle(std::move(settlement));
 }
 
@@ -293,9 +293,8 @@ void Engine::Impl::not_there(const outbox::ClaimedRecord& record, const Verdict&
     settlement.key = record.key;
     settlement.to = Settlement::To::dead;
     settlement.refusals = record.refusals;
-    uncommitted_events_.push_back(
-        event::DeadLetter{record.id.text(), *record.last_status,
-                          "the server fails at this feedback again and again"});
+    tell_once_committed(event::DeadLetter{record.id.text(), *record.last_status,
+                                          "the server fails at this feedback again and again"});
     settle(std::move(settlement));
 }
 
@@ -313,9 +312,8 @@ void Engine::Impl::leave_to_person(const outbox::ClaimedRecord& record, const st
     Settlement settlement = still_unknown(record, 0);
     settlement.to = Settlement::To::left;
     settlement.last_error = "left to a person: " + why;
-    uncommitted_events_.push_back(
-        event::Alarm{"record " + record.id.text() +
-                     " may or may not have arrived, a person must decide: " + why});
+    tell_once_committed(event::Alarm{"record " + record.id.text() +
+                                     " may or may not have arrived, a person must decide: " + why});
     settle(std::move(settlement));
 }
 

@@ -60,8 +60,8 @@ void Engine::Impl::store_failed(const Error& error) {
         throw error;
     }
     if (store_failures_ == 0) {
-        events_.push_back(event::Alarm{std::string{"the outbox cannot be written: "} +
-                                       core::printable(error.what())});
+        tell(event::Alarm{std::string{"the outbox cannot be written: "} +
+                          core::printable(error.what())});
     }
     constexpr Backoff backoff{.base_ms = 500, .cap_ms = 30'000};
     store_retry_at_ = now_ + full_jitter(backoff, store_failures_, random_);
@@ -216,9 +216,9 @@ void Engine::Impl::adopt(outbox::DrainReply reply) {
     if (reply.control.person_hold != person_hold_) {
         person_hold_ = reply.control.person_hold;
         if (person_hold_) {
-            events_.push_back(event::Held{HoldReason::person, 0, "held by a person"});
+            tell(event::Held{HoldReason::person, 0, "held by a person"});
         } else {
-            events_.push_back(event::Released{HoldReason::person});
+            tell(event::Released{HoldReason::person});
         }
     }
     if (releases_ && *releases_ != reply.control.releases) {
@@ -226,8 +226,8 @@ void Engine::Impl::adopt(outbox::DrainReply reply) {
     }
     releases_ = reply.control.releases;
     for (const std::int64_t key : reply.duplicate_server_ids) {
-        events_.push_back(event::Alarm{"the server answered record number " + std::to_string(key) +
-                                       " with an id that another record owns"});
+        tell(event::Alarm{"the server answered record number " + std::to_string(key) +
+                          " with an id that another record owns"});
     }
     take_claims(std::move(reply.claimed));
 }

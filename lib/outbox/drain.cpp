@@ -79,7 +79,7 @@ void prune_lane(Tables& tables, Lane lane, std::uint64_t& kept, int budget) {
         {
             sqlite::Rows rows = tables.database().query(
                 "SELECT key FROM record INDEXED BY history WHERE lane = ? AND lane IN (8, 9)"
-                " ORDER BY key LIMIT 1",
+                " ORDER BY turn LIMIT 1",
                 lane);
             if (!rows.next()) {
                 return;
@@ -146,7 +146,7 @@ void DrainJob::apply(Tables& tables) {
         if (request_.save && !fenced) {
             save(tables, *request_.save);
         }
-        if (request_.claim > 0 && !fenced && !tables.ledger().control.person_hold) {
+        if (!fenced && !tables.ledger().control.person_hold) {
             claim(tables);
         }
         reply.next_due =
