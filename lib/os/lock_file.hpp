@@ -34,7 +34,7 @@ class LockFile {
     bool held_by_other(Range range) const;
 
     /// Says, until unsaid or this process's death, that it would like `range`; and whether
-    /// another says so. Best effort.
+    /// another says so. Best effort; a lock() that waits says it for as long, and unsays it.
     void say_waiting(Range range, bool waiting) noexcept;
     bool others_wait(Range range) const noexcept;
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <exception>
 #include <system_error>
 #include <utility>
 
@@ -93,6 +94,16 @@ int control(int descriptor, int command, struct flock& lock) noexcept {
     return result;
 }
 
+bool is_awaited(const Descriptor& descriptor, LockFile::Range range) noexcept {
+    struct flock lock = byte_lock(waiting_offset + byte_of(range), F_WRLCK);
+    return control(descriptor.value(), F_OFD_GETLK, lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+void mark(const Descriptor& descriptor, LockFile::Range range, bool waiting) noexcept {
+    struct flock lock = byte_lock(waiting_offset + byte_of(range), waiting ? F_RDLCK : F_UNLCK);
+    control(descriptor.value(), F_OFD_SETLK, lock);
+}
+
 void pause(std::chrono::microseconds time) {
     timespec left{.tv_sec = 0, .tv_nsec = time.count() * 1000};
     ::nanosleep(&left, nullptr);  // cut short by a signal: one try more, no harm
@@ -128,20 +139,31 @@ bool LockFile::try_lock(Range range, Mode mode) {
 }
 
 bool LockFile::others_wait(Range range) const noexcept {
-    struct flock lock = byte_lock(waiting_offset + byte_of(range), F_WRLCK);
-    return control(descriptor_.value(), F_OFD_GETLK, lock) == 0 && lock.l_type != F_UNLCK;
+    try {
+        const Descriptor replacement = current();
+        return is_awaited(replacement.valid() ? replacement : descriptor_, range);
+    } catch (const std::exception&) {
+        return false;
+    }
 }
 
 void LockFile::say_waiting(Range range, bool waiting) noexcept {
-    struct flock lock = byte_lock(waiting_offset + byte_of(range), waiting ? F_RDLCK : F_UNLCK);
-    control(descriptor_.value(), F_OFD_SETLK, lock);
+    try {
+        if (waiting && identity(path_) != identity_) {
+            reopen();  // on the old file nobody would hear it
+            ++replaced_;
+        }
+    } catch (const std::exception&) {
+        return;
+    }
+    mark(descriptor_, range, waiting);
 }
 
 // Who comes while others wait lets them look once first. Else a process that commits in a
 // loop takes the lock again within a microsecond and the others, who look now and then,
 // wait for ever. A queue in order was rejected: a stopped process in it would stop all.
 bool LockFile::lock(Range range, Mode mode, std::chrono::milliseconds wait) {
-    const bool gives_way = wait > 0ms && others_wait(range);
+    const bool gives_way = wait > 0ms && is_awaited(descriptor_, range);
     if (!gives_way && try_lock(range, mode)) {
         return true;
     }
@@ -154,7 +176,7 @@ bool LockFile::lock_patiently(Range range, Mode mode, std::chrono::milliseconds 
     const auto start = steady_clock::now();
     microseconds waited = 0us;
     bool locked = false;
-    say_waiting(range, true);
+    mark(descriptor_, range, true);
     do {
         const microseconds next =
             gives_way ? longest_pause : std::clamp(waited / 8, shortest_pause, longest_pause);
@@ -163,12 +185,12 @@ bool LockFile::lock_patiently(Range range, Mode mode, std::chrono::milliseconds 
         try {
             locked = try_lock(range, mode);
         } catch (...) {
-            say_waiting(range, false);
+            mark(descriptor_, range, false);
             throw;
         }
         waited = duration_cast<microseconds>(steady_clock::now() - start);
     } while (!locked && waited < wait);
-    say_waiting(range, false);
+    mark(descriptor_, range, false);
     return locked;
 }
 

@@ -194,6 +194,7 @@ TEST_CASE("two that hold a deleted lock file open keep each other out until its 
     REQUIRE(os::remove_file(folder / "lock"));
     // On a new file the second would get it, in the middle of the first one's commit.
     CHECK_FALSE(two.lock(Range::commit, Mode::exclusive, 0ms));
+    CHECK_FALSE(two.lock(Range::commit, Mode::exclusive, 2ms));
     CHECK(two.replaced() == 0);
     one.unlock(Range::commit);
     CHECK(two.lock(Range::commit, Mode::exclusive, 0ms));
@@ -362,6 +363,31 @@ TEST_CASE("a stopped process that waits for a lock stops nobody else") {
     }
     waiter.resume();
     CHECK(waiter.wait() == Ending{.code = 0});
+}
+
+TEST_CASE("who says that it waits is seen by others until it unsays it or dies") {
+    const TemporaryFolder folder;
+    os::LockFile ours{folder / "lock"};
+    REQUIRE(ours.lock(Range::drain, Mode::exclusive, 0ms));
+    CHECK_FALSE(ours.others_wait(Range::drain));
+    {
+        os::LockFile follower{folder / "lock"};
+        follower.say_waiting(Range::drain, true);
+        CHECK(ours.others_wait(Range::drain));
+        CHECK_FALSE(ours.others_wait(Range::commit));
+        CHECK_FALSE(follower.others_wait(Range::drain));
+        CHECK_FALSE(ours.held_by_other(Range::drain));
+        follower.say_waiting(Range::drain, false);
+        CHECK_FALSE(ours.others_wait(Range::drain));
+        follower.say_waiting(Range::drain, true);
+    }
+    CHECK_FALSE(ours.others_wait(Range::drain));
+
+    os::LockFile late{folder / "lock"};
+    REQUIRE(os::remove_file(folder / "lock"));
+    late.say_waiting(Range::drain, true);  // on a new file
+    CHECK(ours.others_wait(Range::drain));
+    CHECK(late.replaced() == 1);
 }
 
 TEST_CASE("a note beside the locks is read by others, whole or cut, and after a replacement") {
