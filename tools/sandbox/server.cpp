@@ -69,7 +69,7 @@ class Server::Impl {
         if (!thread_.joinable())
             return;
         asio::post(context_, [this] {
-            close_connections(false);
+            close_connections();
             context_.stop();
         });
         thread_.join();
@@ -208,14 +208,21 @@ class Server::Impl {
         error_code ignored;
         api_.cancel(ignored);
         ::shutdown(api_.native_handle(), SHUT_RDWR);
-        close_connections(true);
+        cut_connections();
     }
 
-    void close_connections(bool but_control) {
+    /// As a network does it that goes away; the control port stays reachable.
+    void cut_connections() {
         const auto all = shared_.connections;
         for (const auto& connection : all)
-            if (!but_control || !connection->info().control)
+            if (!connection->info().control)
                 connection->close(true);
+    }
+
+    void close_connections() {
+        const auto all = shared_.connections;
+        for (const auto& connection : all)
+            connection->close(false);
     }
 
     void sweep() {
