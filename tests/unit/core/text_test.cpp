@@ -94,6 +94,8 @@ TEST_CASE("strip removes exactly the white space that Python's str.strip removes
 TEST_CASE("strip leaves bytes that are not UTF-8 where they are") {
     CHECK(strip(" \xa0 ") == "\xa0");
     CHECK(strip("\x85") == "\x85");
+    CHECK(strip("a \x80") == "a \x80");
+    CHECK(strip("a\xe3\x80\x80\xbf") == "a\xe3\x80\x80\xbf");
     CHECK(strip("\xe3\x80") == "\xe3\x80");
     CHECK(strip("\x80\x80\x80\x80\x80 ") == "\x80\x80\x80\x80\x80");
 }

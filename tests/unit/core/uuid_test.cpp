@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <set>
+#include <string>
 
 #include "fuzz.hpp"
 #include "support/test_random.hpp"
@@ -145,6 +146,16 @@ TEST_CASE("a clock beyond what a UUIDv7 can say is clamped") {
     CHECK(time_of(next_uuid_v7({}, std::numeric_limits<UtcMs>::min(), random)) == 0);
 }
 
+TEST_CASE("ids grow without any chance at all") {
+    Constant nothing{0};
+    Uuid last;
+    for (int i = 0; i < 10; ++i) {
+        const Uuid id = next_uuid_v7(last, now_2024, nothing);
+        REQUIRE(last < id);
+        last = id;
+    }
+}
+
 TEST_CASE("where the random bits are used up, the time carries on") {
     Constant most{std::numeric_limits<std::uint64_t>::max()};
     const Uuid full = next_uuid_v7({}, now_2024, most);
@@ -169,6 +180,11 @@ TEST_CASE("two new outboxes whose clocks say 1970 do not make the same ids") {
         ids.insert(next_uuid_v7({}, random.one_in(2) ? 0 : -5, random));
     }
     CHECK(ids.size() == 10'000);
+    std::set<std::string> high_random_bits;
+    for (const Uuid& id : ids) {
+        high_random_bits.insert(id.text().substr(15, 3));
+    }
+    CHECK(high_random_bits.size() > 2'000);  // Of 4096.
 }
 
 TEST_CASE("the very last id is not passed, and nothing breaks") {

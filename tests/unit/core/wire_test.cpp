@@ -374,9 +374,9 @@ TEST_CASE("an error's words are its detail, its error, or its fields'") {
 
 TEST_CASE("a hostile depth of an answer needs no stack") {
     for (const std::string& deep :
-         {std::string(1'000'000, '['), std::string(500'000, '[') + std::string(500'000, ']'),
-          R"({"id":1,"results":)" + std::string(500'000, '[') + std::string(500'000, ']') + "}",
-          repeated("{\"id\":", 200'000) + "1" + std::string(200'000, '}')}) {
+         {std::string(200'000, '['), std::string(100'000, '[') + std::string(100'000, ']'),
+          R"({"id":1,"results":)" + std::string(100'000, '[') + std::string(100'000, ']') + "}",
+          repeated("{\"id\":", 100'000) + "1" + std::string(100'000, '}')}) {
         std::string detail;
         parse_api_error(deep, detail);
         parse_created(deep);
@@ -384,7 +384,7 @@ TEST_CASE("a hostile depth of an answer needs no stack") {
         parse_conversation(deep);
         parse_found_conversation(deep, "x");
     }
-    CHECK(parse_created(R"({"id":1,"x":)" + std::string(500'000, '[') + std::string(500'000, ']') +
+    CHECK(parse_created(R"({"id":1,"x":)" + std::string(100'000, '[') + std::string(100'000, ']') +
                         "}"));
 }
 
