@@ -20,18 +20,18 @@ struct HttpRequest {
 
 /// Why an exchange has no complete response.
 enum class Failure {
-    none,       ///< there is a complete response
-    resolve,    ///< no address for the name
-    connect,    ///< no connection
-    tls,        ///< handshake or certificate
-    clock,      ///< the certificate is not valid at this device's time, which is doubtful
-    proxy,      ///< the proxy refused CONNECT other than by 407
-    proxy_auth, ///< the proxy answered 407
-    timeout,    ///< a deadline passed
-    cut,        ///< reset or end of file
-    malformed,  ///< not HTTP, or not what a limit of ours allows (encoding, two lengths)
-    too_large,  ///< header or body beyond the limit
-    aborted,    ///< we stopped it (close, suspend)
+    none,        ///< there is a complete response
+    resolve,     ///< no address for the name
+    connect,     ///< no connection
+    tls,         ///< handshake or certificate
+    clock,       ///< the certificate is not valid at this device's time, which is doubtful
+    proxy,       ///< the proxy refused CONNECT other than by 407
+    proxy_auth,  ///< the proxy answered 407
+    timeout,     ///< a deadline passed
+    cut,         ///< reset or end of file
+    malformed,   ///< not HTTP, or not what a limit of ours allows (encoding, two lengths)
+    too_large,   ///< header or body beyond the limit
+    aborted,     ///< we stopped it (close, suspend)
 };
 
 /// What one exchange told us: facts, not judgements.

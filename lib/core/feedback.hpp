@@ -6,8 +6,8 @@
 #include <string_view>
 #include <system_error>
 
-#include "agentsight/feedback.hpp"
 #include "agentsight/error.hpp"
+#include "agentsight/feedback.hpp"
 
 namespace agentsight::core {
 

@@ -14,9 +14,9 @@ using OutboxMs = std::int64_t;
 
 /// One look at the machine's clocks.
 struct Moment {
-    UtcMs utc_ms = 0;            ///< the wall clock: may be wrong, may jump
-    std::int64_t boot_ms = 0;    ///< CLOCK_BOOTTIME: never jumps within one boot
-    std::uint64_t boot_id = 0;   ///< names the boot
+    UtcMs utc_ms = 0;           ///< the wall clock: may be wrong, may jump
+    std::int64_t boot_ms = 0;   ///< CLOCK_BOOTTIME: never jumps within one boot
+    std::uint64_t boot_id = 0;  ///< names the boot
 };
 
 /// The seam between the library and time; production has os::SystemClock.
