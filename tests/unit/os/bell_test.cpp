@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "helpers.hpp"
+#include "interposer.hpp"
 #include "os/file.hpp"
 #include "support/child_process.hpp"
 #include "support/temporary_folder.hpp"
@@ -133,6 +134,27 @@ TEST_CASE("a bell moved away, or replaced by another, is noticed") {
     bell.silence();
     os::Bell{folder / "bell"}.ring();
     CHECK(readable(descriptor, soon));
+}
+
+TEST_CASE("a bell that cannot watch for its removal says so, and a ring on the old file is heard") {
+    const TemporaryFolder folder;
+    os::Bell bell{folder / "bell"};
+    os::Bell other{folder / "bell"};
+    int descriptor = -1;
+    {
+        const Fault no_inotify{0, EMFILE};
+        descriptor = bell.descriptor();
+        CHECK(no_inotify.struck());
+    }
+    REQUIRE(descriptor >= 0);
+    CHECK_FALSE(bell.works());
+    REQUIRE(os::remove_file(folder / "bell"));
+    CHECK_FALSE(readable(descriptor));
+    other.ring();
+    CHECK(readable(descriptor));
+    bell.silence();
+    os::Bell{folder / "bell"}.ring();
+    CHECK(readable(descriptor));
 }
 
 TEST_CASE("a bell whose folder is gone says that it does not work") {
