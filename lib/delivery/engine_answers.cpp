@@ -397,7 +397,6 @@ void Engine::Impl::hold(HoldReason reason, int status, const std::string& detail
     if (holds_.enter(cause, moment_, now_, random_)) {
         tell(event::Held{reason, status, detail});
     }
-    read_got_through_ = false;
     give_back_ready();
 }
 

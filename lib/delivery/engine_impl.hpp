@@ -136,7 +136,7 @@ class Engine::Impl {
     void reading_failed(const Reading& reading, bool probe);
     void reading_impossible(const Reading& reading, const std::string& why);
     void look_again_later(const Reading& reading);
-    int count_trouble(const Reading& reading);
+    bool count_trouble(const Reading& reading, int limit);
     void found(const outbox::ClaimedRecord& record, const Match& match, core::UtcMs date);
     void not_there(const outbox::ClaimedRecord& record, const Verdict& verdict);
     void leave_to_person(const outbox::ClaimedRecord& record, const std::string& why);
@@ -192,8 +192,13 @@ class Engine::Impl {
     std::uint64_t credential_ = 0;    ///< counts set_credential
     bool credential_proven_ = false;  ///< something was delivered with it
     std::unordered_map<std::int64_t, std::uint64_t> bad_answers_;  ///< key: deliveries_ then
-    std::unordered_map<std::string, int> read_troubles_;           ///< by conversation, in a row
-    bool read_got_through_ = false;  ///< so the next probe is a record, not another reading
+    struct Troubles {
+        int count = 0;                 ///< in a row, with deliveries between
+        int tries = 0;                 ///< in a row
+        std::uint64_t deliveries = 0;  ///< as many there were at the last
+    };
+    std::unordered_map<std::string, Troubles> read_troubles_;  ///< by conversation
+    bool probe_record_next_ = false;  ///< probes alternate: a reading, a record
     int throttle_step_ = 0;
     std::optional<core::OutboxMs> throttled_told_;      ///< never before, not even at full speed
     std::optional<core::UtcMs> server_date_;            ///< durable: also from earlier boots

@@ -9,8 +9,10 @@ namespace agentsight::delivery {
 
 namespace {
 
-/// A server that will not let itself be read is asked so often before that is believed.
-constexpr int troubles_until_impossible = 8;
+/// A server that takes feedback but will not let itself be read is asked so often before
+/// that is believed: a firewall's answer sooner than a failure that may pass.
+constexpr int foreign_until_impossible = 8;
+constexpr int broken_until_impossible = 48;
 
 /// Looks that do not show a row of ours known to be there: a replica that lags, but a row
 /// that a moderator deleted looks the same, and must not hold its conversation for ever.
@@ -104,16 +106,27 @@ void Engine::Impl::reading_failed(const Reading& reading, bool probe) {
     if (probe) {
         holds_.prolong_due(now_, random_);
     }
-    const bool believable = outcome.what == ReadClass::foreign && !holds_.any();
-    if (believable && count_trouble(reading) >= troubles_until_impossible) {
+    const bool foreign = outcome.what == ReadClass::foreign;
+    if (count_trouble(reading, foreign ? foreign_until_impossible : broken_until_impossible)) {
         reading_impossible(reading, outcome.detail);
         return;
     }
     look_again_later(reading);
+    if (foreign && read_troubles_[reading.conversation().value].count == 0) {
+        hold(HoldReason::endpoint, outcome.status, outcome.detail);
+    }
 }
 
-int Engine::Impl::count_trouble(const Reading& reading) {
-    return ++read_troubles_[reading.conversation().value];
+/// Whether readings of this conversation have failed too often. Only failures with
+/// deliveries between count: else the server is in trouble, not the reading forbidden.
+bool Engine::Impl::count_trouble(const Reading& reading, int limit) {
+    Troubles& troubles = read_troubles_[reading.conversation().value];
+    if (troubles.tries > 0 && deliveries_ > troubles.deliveries) {
+        ++troubles.count;
+    }
+    ++troubles.tries;
+    troubles.deliveries = deliveries_;
+    return troubles.count >= limit;
 }
 
 /// Trouble while reading costs a record nothing but time.
@@ -121,7 +134,7 @@ void Engine::Impl::look_again_later(const Reading& reading) {
     const Backoff backoff{.base_ms = std::max<std::int64_t>(policy_.backoff_base_ms, 1'000),
                           .cap_ms = policy_.backoff_cap_ms};
     const auto troubles = read_troubles_.find(reading.conversation().value);
-    const int step = troubles == read_troubles_.end() ? 2 : troubles->second + 1;
+    const int step = troubles == read_troubles_.end() ? 2 : troubles->second.tries + 1;
     const std::int64_t wait = full_jitter(backoff, step, random_);
     for (const outbox::ClaimedRecord& record : reading.records()) {
         settle(still_unknown(record, wait));
@@ -208,7 +221,6 @@ bool Engine::Impl::equal_record_is_in_flight(const Reading& reading) const {
 
 void Engine::Impl::reading_complete(const Reading& reading) {
     unknowns_in_row_ = 0;
-    read_got_through_ = true;
     holds_.probe_all_at_once(now_);
     if (equal_record_is_in_flight(reading)) {
         for (const outbox::ClaimedRecord& record : reading.records()) {
@@ -217,7 +229,8 @@ void Engine::Impl::reading_complete(const Reading& reading) {
         return;
     }
     const Evaluation evaluation = evaluate(reading);
-    if (!evaluation.control_seen && count_trouble(reading) >= blind_looks_until_impossible) {
+    if (!evaluation.control_seen &&
+        ++read_troubles_[reading.conversation().value].tries >= blind_looks_until_impossible) {
         reading_impossible(reading, "the server's list does not show a feedback known to be there");
         return;
     }

@@ -136,7 +136,7 @@ std::size_t Engine::Impl::wanted_claims(Gate gate) const {
         return 0;
     }
     if (gate == Gate::probe) {
-        return due_unknowns_.empty() || read_got_through_ ? 1 : 0;
+        return due_unknowns_.empty() || probe_record_next_ ? 1 : 0;
     }
     if (pacer_.on(now_)) {
         return paced(now_) <= now_ ? 1 : 0;
@@ -301,7 +301,7 @@ void Engine::Impl::start_sends(Step& step, Gate gate) {
 
 void Engine::Impl::send(Step& step, outbox::ClaimedRecord record, bool probe) {
     pacer_.sent(now_, random_);
-    read_got_through_ = false;
+    probe_record_next_ = false;
     Task task{.id = next_task_++, .kind = Task::Kind::send};
     task.request = core::create_request(route_, record.feedback, record.id, collected_at(record));
     Flight flight{.kind = Task::Kind::send,
@@ -315,7 +315,7 @@ void Engine::Impl::send(Step& step, outbox::ClaimedRecord record, bool probe) {
 
 bool Engine::Impl::read_wanted(Gate gate) const {
     if (gate == Gate::probe) {
-        return !due_unknowns_.empty() && (!read_got_through_ || !claimable_);
+        return !due_unknowns_.empty() && (!probe_record_next_ || !claimable_);
     }
     const auto limit = static_cast<std::size_t>(std::max(policy_.connections / 2, 1));
     return gate == Gate::open && !due_unknowns_.empty() && readings_.size() < limit;
@@ -352,6 +352,7 @@ void Engine::Impl::read(Step& step, const std::string& conversation, OpenReading
     Task task{.id = next_task_++, .kind = Task::Kind::send};
     task.request = look.reading.request();
     look.in_flight = true;
+    probe_record_next_ = true;
     flights_.emplace(task.id, Flight{.kind = Task::Kind::send,
                                      .probe = look.probe,
                                      .conversation = conversation,

@@ -1,0 +1,505 @@
+#include "simulation.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "core/text.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace agentsight::sim {
+
+namespace {
+
+using Kind = Phase::Kind;
+
+constexpr Time minute = 60'000;
+constexpr Time request_timeout = 30'000;
+/// After the faults: the longest hold is an hour, and some need two of its kind.
+constexpr Time drained_within = 8 * 60 * minute;
+constexpr std::uint64_t steps_at_one_time = 5'000;
+constexpr int attempts_bound = 120;
+
+core::ConversationKey conversation_key(int number) {
+    return {number % 3 == 2 ? "#" + std::to_string(5'000 + number) : "=c" + std::to_string(number)};
+}
+
+}  // namespace
+
+Simulation::Simulation(const Scenario& scenario, const std::filesystem::path& folder, bool trace)
+    : scenario_(scenario),
+      file_(folder / "feedback.db"),
+      trace_(trace),
+      random_(scenario.seed * 3 + 1),
+      engine_random_(scenario.seed * 3 + 2),
+      server_(scenario_, random_) {
+    clock_.skew = scenario_.device_skew;
+}
+
+Simulation::~Simulation() = default;
+
+void Simulation::at(Time time, std::function<void()> action) {
+    events_.push({std::max(time, clock_.time), ++order_, std::move(action)});
+}
+
+void Simulation::log(const std::string& line) {
+    if (trace_) {
+        std::fprintf(stderr, "%10.3f %s\n", static_cast<double>(clock_.time) / 1000, line.c_str());
+    }
+}
+
+void Simulation::problem(std::string what) {
+    log("PROBLEM " + what);
+    result_.problems.push_back(std::move(what));
+}
+
+bool Simulation::chance(int in_a_thousand) {
+    return static_cast<int>(random_.below(1'000)) < in_a_thousand;
+}
+
+void Simulation::plan_submits() {
+    for (int i = 0; i < scenario_.records; ++i) {
+        const bool in_a_burst = random_.below(2) == 0;
+        const Time when = in_a_burst ? scenario_.submits_until / 2
+                                     : static_cast<Time>(random_.below(
+                                           static_cast<std::uint64_t>(scenario_.submits_until)));
+        at(when, [this, i] { submit(i); });
+    }
+}
+
+void Simulation::submit(int number) {
+    if (!store_) {
+        waiting_submits_.push_back(number);
+        return;
+    }
+    outbox::Submission submission;
+    submission.kind = random_.below(5) == 0 ? Credential::Kind::none : Credential::Kind::api_key;
+    core::Feedback& feedback = submission.feedback;
+    feedback.conversation = conversation_key(
+        static_cast<int>(random_.below(static_cast<std::uint64_t>(scenario_.conversations))));
+    feedback.sentiment =
+        static_cast<Sentiment>(random_.below(scenario_.different_comments > 1 ? 3 : 1));
+    const auto comment = random_.below(static_cast<std::uint64_t>(scenario_.different_comments));
+    feedback.comment = comment == 0 ? "" : " comment " + std::to_string(comment) + "\n";
+    Submitted one;
+    if (scenario_.has_poison && random_.below(8) == 0) {
+        feedback.comment =
+            random_.below(2) == 0 ? Server::refused_comment : Server::firewalled_comment;
+        one.may_die = true;
+    }
+    if (scenario_.missing_conversation && random_.below(4) == 0) {
+        feedback.conversation.value = std::string{"="} + Server::missing_conversation;
+        one.may_die = true;
+    }
+    if (random_.below(10) == 0) {
+        feedback.metadata = R"({"rating":5})";
+    }
+    const outbox::SubmitResult submitted = store_->submit(submission);
+    if (submitted.error) {
+        problem("submit failed: " + submitted.message);
+        return;
+    }
+    one.id = submitted.id.text();
+    one.conversation = feedback.conversation.value;
+    one.content = feedback.conversation.value + "|" + std::string{to_string(feedback.sentiment)} +
+                  "|" + std::string{core::strip(feedback.comment)};
+    log("submit " + one.id + " " + one.content);
+    submitted_.push_back(std::move(one));
+    if (engine_) {
+        engine_->rung();
+    }
+    dirty_ = true;
+}
+
+void Simulation::start_process() {
+    ++process_;
+    log("process starts");
+    outbox::StoreOptions options;
+    options.path = file_;
+    options.durability = Durability::relaxed;
+    store_ = std::make_unique<outbox::Store>(std::move(options), clock_, engine_random_);
+    if (!store_->try_become_drainer()) {
+        problem("the drain lock was not free");
+        return;
+    }
+    engine_ = std::make_unique<delivery::Engine>(*store_, scenario_.policy, engine_random_);
+    engine_->start();
+    engine_->full_speed(scenario_.full_speed);
+    not_before_ = 0;
+    dirty_ = true;
+    for (const int number : std::exchange(waiting_submits_, {})) {
+        submit(number);
+    }
+}
+
+void Simulation::kill_process(Time down_for, bool reboot) {
+    if (!engine_) {
+        return;
+    }
+    log(reboot ? "the machine restarts" : "the process dies");
+    engine_.reset();
+    store_.reset();
+    wake_at_.reset();
+    ++process_;  // answers to the dead are dropped
+    at(clock_.time + down_for, [this, reboot, down_for] {
+        if (reboot) {
+            clock_.booted = clock_.time - std::min<Time>(down_for, 15'000);
+            ++clock_.boot;
+            if (scenario_.clock_jumps) {
+                clock_.skew = -epoch - clock_.time;  // no battery: 1970
+            }
+        }
+        start_process();
+    });
+}
+
+void Simulation::plan_deaths() {
+    for (int i = 0; i < scenario_.deaths; ++i) {
+        const Time when =
+            static_cast<Time>(random_.below(static_cast<std::uint64_t>(scenario_.faults_until)));
+        const Time down =
+            static_cast<Time>(random_.below(random_.below(2) == 0 ? 1'000 : 5 * minute));
+        const bool reboot = i < scenario_.reboots;
+        at(when, [this, down, reboot] { kill_process(down, reboot); });
+    }
+    if (scenario_.clock_jumps) {
+        for (int i = 0; i < 3; ++i) {
+            const Time when = static_cast<Time>(
+                random_.below(static_cast<std::uint64_t>(scenario_.faults_until)));
+            const Time to = static_cast<Time>(random_.below(20LL * 365 * 24 * 60 * minute)) -
+                            10LL * 365 * 24 * 60 * minute;
+            at(when, [this, to] { clock_.skew = to; });
+        }
+    }
+}
+
+void Simulation::step() {
+    dirty_ = false;
+    ++result_.steps;
+    delivery::Engine::Step step = engine_->step();
+    wake_at_.reset();
+    if (step.wake_at) {
+        wake_at_ = clock_.time + std::max<Time>(*step.wake_at - store_->now(), 0);
+    }
+    for (const agentsight::Event& event : engine_->take_events()) {
+        if (const auto* held = std::get_if<event::Held>(&event)) {
+            log("held: " + std::string{to_string(held->reason)} + " " + held->detail);
+        } else if (const auto* released = std::get_if<event::Released>(&event)) {
+            log("released: " + std::string{to_string(released->reason)});
+        } else if (const auto* delivered = std::get_if<event::Delivered>(&event)) {
+            log("delivered " + delivered->id + " as " + delivered->server_id);
+        } else if (const auto* failed = std::get_if<event::AttemptFailed>(&event)) {
+            log("failed " + failed->id + " " + std::to_string(failed->status) + " " +
+                failed->detail);
+        } else if (const auto* dead = std::get_if<event::DeadLetter>(&event)) {
+            log("dead " + dead->id + " " + dead->detail);
+        } else if (const auto* alarm = std::get_if<event::Alarm>(&event)) {
+            log("alarm " + alarm->detail);
+        }
+    }
+    // Death between the claim's commit and the first byte.
+    if (!step.start.empty() && scenario_.deaths > 0 && clock_.time < scenario_.faults_until &&
+        chance(2)) {
+        kill_process(1 + static_cast<Time>(random_.below(2'000)), false);
+        return;
+    }
+    for (delivery::Task& task : step.start) {
+        start(std::move(task));
+    }
+}
+
+void Simulation::start(delivery::Task task) {
+    if (task.kind == delivery::Task::Kind::connect) {
+        ++result_.connects;
+        connect(task);
+        return;
+    }
+    ++(task.request.method == core::HttpRequest::Method::post ? result_.posts : result_.gets);
+    if (clock_.time < not_before_) {
+        problem("Retry-After undercut by " + std::to_string(not_before_ - clock_.time) + " ms");
+    }
+    exchange(task);
+}
+
+void Simulation::connect(const delivery::Task& task) {
+    core::Evidence evidence;
+    evidence.began = clock_.now();
+    const bool down = scenario_.active(Kind::link_down, clock_.time);
+    evidence.failure = down ? core::Failure::connect : core::Failure::none;
+    const Time took = down ? static_cast<Time>(random_.below(10'000)) : scenario_.round_trip;
+    at(clock_.time + took,
+       [this, process = process_, id = task.id, evidence] { answer(process, id, evidence); });
+}
+
+void Simulation::answer(std::uint64_t process, std::uint64_t task, core::Evidence evidence) {
+    if (process != process_ || !engine_) {
+        return;
+    }
+    evidence.ended = clock_.now();
+    if (evidence.retry_after) {
+        not_before_ =
+            std::max(not_before_, Time{clock_.time + 1'000 * std::stoll(*evidence.retry_after)});
+    }
+    if (evidence.status == 401) {
+        key_was_invalid_ = true;
+    }
+    engine_->finished(task, std::move(evidence));
+    dirty_ = true;
+    // Death between the answer and its settlement.
+    if (scenario_.deaths > 0 && clock_.time < scenario_.faults_until && chance(3)) {
+        kill_process(1 + static_cast<Time>(random_.below(2'000)),
+                     random_.below(8) == 0 && scenario_.reboots > 0);
+    }
+}
+
+void Simulation::exchange(const delivery::Task& task) {
+    const Time now = clock_.time;
+    const bool well = now >= scenario_.faults_until;
+    core::Evidence evidence;
+    evidence.began = clock_.now();
+    const auto ends = [&](Time when, core::Evidence with) {
+        at(when, [this, process = process_, id = task.id, with = std::move(with)] {
+            answer(process, id, with);
+        });
+    };
+    log((task.request.method == core::HttpRequest::Method::post ? "POST " : "GET ") +
+        task.request.target + " " + task.request.idempotency_key);
+    if (scenario_.active(Kind::link_down, now) || (!well && chance(scenario_.not_written))) {
+        evidence.failure = core::Failure::connect;
+        ends(now + static_cast<Time>(random_.below(3'000)), evidence);
+        return;
+    }
+    evidence.request_written = true;
+    const Time there = scenario_.round_trip / 2;
+    const Time back = scenario_.round_trip - there;
+    core::Evidence lost = evidence;
+    lost.failure = random_.below(2) == 0 ? core::Failure::cut : core::Failure::timeout;
+    const Time lost_at =
+        now + (lost.failure == core::Failure::cut ? there + back : request_timeout);
+    const bool hangs = scenario_.active(Kind::hang, now);
+    if (scenario_.active(Kind::restart, now + there) || (!well && chance(scenario_.lose_before)) ||
+        (hangs && random_.below(2) == 0)) {
+        ends(lost_at, lost);
+        return;
+    }
+    const bool late = !well && chance(scenario_.apply_late);
+    const bool lose = hangs || (!well && chance(scenario_.lose_after));
+    const bool gateway = late || (!well && chance(scenario_.answer_504));
+    const bool cut = !well && chance(scenario_.cut_reply);
+    // The gateway gives up; the server behind it goes on, for a while.
+    const Time gives_up = late ? static_cast<Time>(random_.below(20'000)) : 0;
+    const Time applied =
+        now + there +
+        (late ? gives_up +
+                    static_cast<Time>(random_.below(static_cast<std::uint64_t>(scenario_.late_by)))
+              : 0);
+    const auto reply = std::make_shared<Reply>();
+    at(applied, [this, reply, request = task.request] {
+        *reply = server_.handle(request, clock_.time);
+        log("  server: " + std::to_string(reply->status) + " to " + request.target.substr(0, 30) +
+            " " + request.idempotency_key + " " + (reply->status == 201 ? reply->body : ""));
+    });
+    if (lose) {
+        ends(std::max(lost_at, now + there + back), lost);
+        return;
+    }
+    if (gateway) {
+        evidence.status = 504;
+        evidence.body = "<html>504</html>";
+        evidence.date = server_.date(now + there + gives_up);
+        ends(now + there + gives_up + back, evidence);
+        return;
+    }
+    at(now + there + back,
+       [this, reply, evidence, cut, process = process_, id = task.id]() mutable {
+           if (scenario_.active(Kind::link_down, clock_.time)) {
+               evidence.failure = core::Failure::timeout;
+           } else if (cut) {
+               evidence.failure = core::Failure::malformed;
+           } else {
+               evidence.status = reply->status;
+               evidence.body = reply->body;
+               evidence.json = reply->json;
+               evidence.retry_after = reply->retry_after;
+               evidence.date = server_.date(clock_.time);
+           }
+           answer(process, id, std::move(evidence));
+       });
+}
+
+/// The faults are over; what a person or the system would tell the library is told.
+void Simulation::heal() {
+    log("the world is well");
+    if (!engine_) {
+        return;
+    }
+    if (key_was_invalid_) {
+        engine_->set_credential(scenario_.policy.kind);
+    }
+    if (random_.below(2) == 0) {
+        engine_->network_changed();
+    }
+    dirty_ = true;
+}
+
+bool Simulation::quiet() {
+    return engine_ && !wake_at_ && !dirty_ && engine_->settled();
+}
+
+Result Simulation::run() {
+    start_process();
+    plan_submits();
+    plan_deaths();
+    at(scenario_.faults_until, [this] { heal(); });
+    const Time deadline = scenario_.faults_until + drained_within;
+    std::uint64_t steps_now = 0;
+    Time steps_time = -1;
+    while (result_.problems.empty()) {
+        if (engine_ && dirty_) {
+            step();
+            steps_now = steps_time == clock_.time ? steps_now + 1 : 0;
+            steps_time = clock_.time;
+            if (steps_now > steps_at_one_time) {
+                problem("the engine steps without end at one moment");
+            }
+            continue;
+        }
+        std::optional<Time> next = wake_at_;
+        if (!events_.empty() && (!next || events_.top().at <= *next)) {
+            next = events_.top().at;
+        }
+        if (!next || *next > deadline) {
+            break;
+        }
+        clock_.time = std::max(clock_.time, *next);
+        if (!events_.empty() && events_.top().at <= clock_.time) {
+            const auto action = events_.top().action;
+            events_.pop();
+            action();
+        } else {
+            wake_at_.reset();
+            dirty_ = true;
+        }
+    }
+    result_.finished_at = clock_.time;
+    if (result_.problems.empty()) {
+        check();
+    }
+    return result_;
+}
+
+void Simulation::check() {
+    if (!store_ || !engine_) {
+        problem("no process at the end");
+        return;
+    }
+    const Status status = store_->status();
+    result_.delivered = status.delivered;
+    result_.dead = status.dead;
+    result_.possible_duplicates = status.possible_duplicates;
+    if (status.accepted != submitted_.size()) {
+        problem("accepted " + std::to_string(status.accepted) + " of " +
+                std::to_string(submitted_.size()));
+    }
+    const std::uint64_t sum = status.delivered + status.waiting + status.claimed + status.unknown +
+                              status.dead + status.discarded + status.dropped;
+    if (sum != status.accepted) {
+        problem("the ledger does not add up");
+    }
+    std::uint64_t left = 0;
+    for (const Record& record : store_->list({.state = RecordState::unknown}, 1'000)) {
+        left += record.left_to_person ? 1 : 0;
+    }
+    result_.left = left;
+    if (status.waiting != 0 || status.claimed != 0 || status.unknown != left) {
+        problem("not drained: waiting " + std::to_string(status.waiting) + " claimed " +
+                std::to_string(status.claimed) + " unknown " + std::to_string(status.unknown) +
+                " of which left " + std::to_string(left) + " hold " +
+                (status.hold ? std::string{to_string(status.hold->reason)} : "none"));
+    }
+    if (wake_at_) {
+        problem("a timer is armed though nothing is left to do");
+    }
+    if (!engine_->settled()) {
+        problem("drained, and yet not settled");
+    }
+    check_rows(status);
+    check_order();
+    for (const Submitted& one : submitted_) {
+        if (server_.arrivals(one.id) > attempts_bound) {
+            problem(one.id + " was sent " + std::to_string(server_.arrivals(one.id)) + " times");
+        }
+    }
+}
+
+void Simulation::check_rows(const Status& status) {
+    struct Count {
+        int rows = 0;
+        int delivered = 0;
+        int left = 0;
+    };
+    std::map<std::string, Count> counts;
+    for (const Row& row : server_.rows()) {
+        ++counts[row.conversation + "|" + row.sentiment + "|" + row.comment].rows;
+    }
+    for (const Submitted& one : submitted_) {
+        const RecordState state = store_->state_of(one.id);
+        Count& count = counts[one.content];
+        count.delivered += state == RecordState::delivered ? 1 : 0;
+        count.left += state == RecordState::unknown ? 1 : 0;
+        if (state == RecordState::dead && !one.may_die) {
+            problem(one.id + " is dead without a reason: " + store_->get(one.id).last_error);
+        }
+    }
+    int extra = 0;
+    for (const auto& [content, count] : counts) {
+        if (count.rows < count.delivered) {
+            ++result_.lost;
+            problem("lost: " + std::to_string(count.delivered) + " delivered, " +
+                    std::to_string(count.rows) + " rows of " + content);
+        }
+        extra += std::max(0, count.rows - count.delivered - count.left);
+    }
+    result_.doubled = static_cast<std::uint64_t>(extra);
+    const int declared =
+        scenario_.refuses_reading ? static_cast<int>(status.possible_duplicates) : 0;
+    if (extra > declared) {
+        problem("doubled: " + std::to_string(extra) + " rows too many, declared " +
+                std::to_string(status.possible_duplicates));
+    }
+    if (!scenario_.refuses_reading && status.possible_duplicates != 0) {
+        problem("possible duplicates counted without a documented cause");
+    }
+    // A record without a server Date and of another boot is a person's to decide.
+    if (status.unknown != 0 && !scenario_.refuses_reading && scenario_.reboots == 0) {
+        problem("left to a person without a documented cause");
+    }
+}
+
+void Simulation::check_order() {
+    std::map<std::string, std::size_t> number;
+    for (std::size_t i = 0; i < submitted_.size(); ++i) {
+        number[submitted_[i].id] = i;
+    }
+    std::map<std::string, std::size_t> last;
+    for (const Row& row : server_.rows()) {
+        const auto entry = number.find(row.record);
+        if (entry == number.end()) {
+            problem("a row of nobody's");
+            continue;
+        }
+        std::size_t& newest = last[row.conversation];
+        const bool doubled_anyway = scenario_.refuses_reading;
+        if (entry->second < newest && !doubled_anyway) {
+            problem("out of order in " + row.conversation + ": " + row.record);
+        }
+        newest = std::max(newest, entry->second);
+    }
+}
+
+Result simulate(const Scenario& scenario, bool trace) {
+    test::TemporaryFolder folder;
+    Simulation simulation{scenario, folder.path(), trace};
+    return simulation.run();
+}
+
+}  // namespace agentsight::sim

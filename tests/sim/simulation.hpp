@@ -1,0 +1,119 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/time.hpp"
+#include "delivery/engine.hpp"
+#include "outbox/store.hpp"
+#include "scenario.hpp"
+#include "server.hpp"
+
+namespace agentsight::sim {
+
+/// The device's clocks: a wall clock that may be wrong and jump, boot time that does not.
+class DeviceClock final : public core::Clock {
+  public:
+    core::Moment now() const override {
+        return {.utc_ms = epoch + time + skew, .boot_ms = time - booted, .boot_id = boot};
+    }
+    Time time = 0;
+    Time skew = 0;
+    Time booted = -3'600'000;
+    std::uint64_t boot = 1;
+};
+
+struct Result {
+    std::vector<std::string> problems;
+    Time finished_at = 0;
+    std::uint64_t steps = 0;
+    std::uint64_t posts = 0;
+    std::uint64_t gets = 0;
+    std::uint64_t connects = 0;
+    std::uint64_t delivered = 0;
+    std::uint64_t possible_duplicates = 0;
+    std::uint64_t doubled = 0;
+    std::uint64_t lost = 0;
+    std::uint64_t left = 0;
+    std::uint64_t dead = 0;
+    std::uint64_t wakes_when_settled = 0;
+    bool ok() const { return problems.empty(); }
+};
+
+/// One run: the real engine and the real store on simulated clocks, network and server, as
+/// a discrete event loop. The same seed does the same, to the byte.
+class Simulation {
+  public:
+    Simulation(const Scenario& scenario, const std::filesystem::path& folder, bool trace = false);
+    ~Simulation();
+    Result run();
+
+  private:
+    struct Event {
+        Time at;
+        std::uint64_t order;
+        std::function<void()> action;
+        bool operator>(const Event& other) const {
+            return at != other.at ? at > other.at : order > other.order;
+        }
+    };
+    struct Submitted {
+        std::string id;
+        std::string content;  ///< what the server would show: equal for equal feedback
+        std::string conversation;
+        bool may_die = false;
+    };
+    struct Plan;
+
+    void at(Time time, std::function<void()> action);
+    void log(const std::string& line);
+    void plan_submits();
+    void plan_deaths();
+    void submit(int number);
+    void start_process();
+    void kill_process(Time down_for, bool reboot);
+    void step();
+    void start(delivery::Task task);
+    void connect(const delivery::Task& task);
+    void exchange(const delivery::Task& task);
+    void answer(std::uint64_t process, std::uint64_t task, core::Evidence evidence);
+    void note_reply(const Reply& reply, bool delivered);
+    void heal();
+    bool quiet();
+    void check();
+    void check_rows(const Status& status);
+    void check_order();
+    bool chance(int in_a_thousand);
+    void problem(std::string what);
+
+    const Scenario& scenario_;
+    std::filesystem::path file_;
+    bool trace_;
+    test::TestRandom random_;         // the world's
+    test::TestRandom engine_random_;  // the library's
+    DeviceClock clock_;
+    Server server_;
+    Result result_;
+    std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
+    std::uint64_t order_ = 0;
+    std::unique_ptr<outbox::Store> store_;
+    std::unique_ptr<delivery::Engine> engine_;
+    std::uint64_t process_ = 0;
+    std::optional<Time> wake_at_;
+    std::vector<Submitted> submitted_;
+    std::vector<int> waiting_submits_;
+    Time not_before_ = 0;
+    bool key_was_invalid_ = false;
+    bool dirty_ = false;
+};
+
+/// Runs one seed in a folder of its own; prints nothing.
+Result simulate(const Scenario& scenario, bool trace = false);
+
+}  // namespace agentsight::sim
