@@ -217,6 +217,9 @@ class ResponseReader::Impl {
         parser_.emplace();
         parser_->header_limit(static_cast<std::uint32_t>(limits_.header_bytes));
         parser_->body_limit(limits_.body_bytes);
+        // RFC 9110, section 9.3.6: the tunnel begins after the head of a 2xx. The body of a
+        // refusal is not worth reading: the connection ends.
+        parser_->skip(kind_ == Kind::connect);
     }
 
     bool is_interim() { return parser_->get().result_int() / 100 == 1; }
@@ -277,13 +280,8 @@ class ResponseReader::Impl {
     /// `more`: go on with the body.
     State judge_head() {
         const auto& head = parser_->get();
-        if (is_interim()) {
+        if (is_interim() || kind_ == Kind::connect) {
             return State::more;
-        }
-        if (kind_ == Kind::connect) {
-            // RFC 9110, section 9.3.6: the tunnel begins after the head of a 2xx. The body
-            // of a refusal is not worth reading: the connection ends.
-            return State::complete;
         }
         if (const auto encoding = text(head, http::field::content_encoding);
             !encoding.empty() && !same(encoding, "identity")) {

@@ -1,5 +1,7 @@
 #include "net/resolver.hpp"
 
+#include <algorithm>
+
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <mutex>

@@ -458,7 +458,7 @@ asio::awaitable<void> Transport::Impl::exchange(ConnectionPtr& connection,
     turn.stage = "sending the request";
     const error_code unwritten =
         co_await connection->write(connection->request, evidence.request_written);
-    if (!evidence.request_written) {
+    if (!evidence.request_written || turn.leash.pulled()) {
         explain_loss(*connection, turn, unwritten, evidence);
         co_return;
     }
