@@ -1,0 +1,141 @@
+#include "tool.hpp"
+
+// Bad flags and values: one clear line that names the flag and the rule, exit 2, nothing
+// changed.
+
+using namespace agentsight::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Refusal {
+    std::vector<std::string> arguments;
+    std::string words;
+};
+
+std::vector<std::string> submit_with(const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"submit", "--conversation-id", "c", "--sentiment",
+                                       "positive"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+}
+
+}  // namespace
+
+TEST_CASE("a bad flag or value ends with 2 and a line that names it, and makes no outbox") {
+    const Tool tool;
+    const std::vector<Refusal> refusals{
+        {{}, "a verb is needed"},
+        {{"frobnicate"}, "unknown verb"},
+        {{"--json"}, "--json"},
+        {{"status", "--bogus"}, "--bogus"},
+        {{"status", "--bogus=value"}, "--bogus"},
+        {{"status", "--outbox"}, "--outbox"},
+        {{"status", "--outbox", ""}, "--outbox"},
+        {{"submit"}, "--sentiment"},
+        {{"submit", "--sentiment", "positive"}, "--conversation-id or --conversation"},
+        {{"submit", "--sentiment", "positive", "--conversation-id", ""}, "conversation_id"},
+        {{"submit", "--sentiment", "positive", "--conversation", "0"}, "--conversation"},
+        {{"submit", "--sentiment", "positive", "--conversation", "-4"}, "--conversation"},
+        {{"submit", "--sentiment", "positive", "--conversation", "4x"}, "--conversation"},
+        {{"submit", "--sentiment", "positive", "--conversation", "18446744073709551616"},
+         "--conversation"},
+        {submit_with({"--conversation", "4"}), "excludes"},
+        {{"submit", "--sentiment", "Positive", "--conversation", "4"}, "sentiment"},
+        {submit_with({"--comment", std::string(5001, 'x')}), "5000"},
+        {submit_with({"--comment", "\xff"}), "UTF-8"},
+        {submit_with({"--metadata", ""}), "--metadata"},
+        {submit_with({"--metadata", "{"}), "metadata"},
+        {submit_with({"--metadata", "[1]"}), "metadata"},
+        {submit_with({"--metadata", "{\"a\":1,\"a\":2}"}), "metadata"},
+        {submit_with({"--metadata", "{\"a\":18446744073709551616}"}), "metadata"},
+        {submit_with({"--id", ""}), "--id"},
+        {submit_with({"--id", "not-a-uuid"}), "UUID"},
+        {submit_with({"--sentiment", "negative"}), "--sentiment"},
+        {{"list", "--limit", "0"}, "--limit"},
+        {{"list", "--limit", "ten"}, "--limit"},
+        {{"list", "--limit", "-1"}, "--limit"},
+        {{"list", "--state", "asleep"}, "--state"},
+        {{"list", "--state", ""}, "--state"},
+        {{"list", "--since", "yesterday"}, "--since"},
+        {{"list", "--since", "2026-02-30"}, "--since"},
+        {{"list", "--since", ""}, "--since"},
+        {{"list", "--after", ""}, "--after"},
+        {{"list", "--conversation-id", ""}, "--conversation-id"},
+        {{"list", "--json=perhaps"}, "--json"},
+        {{"show"}, "ID"},
+        {{"show", "one", "two"}, "too many"},
+        {{"drain", "--deadline", "30"}, "--deadline"},
+        {{"drain", "--deadline", "30 s"}, "--deadline"},
+        {{"drain", "--deadline", "-1s"}, "--deadline"},
+        {{"drain", "--deadline", "9223372036854775807d"}, "--deadline"},
+        {{"drain", "--deadline", "366d"}, "--deadline"},
+        {{"drain", "--connections", "0"}, "--connections"},
+        {{"drain", "--connections", "65"}, "--connections"},
+        {{"drain", "--reconcile-after", "25h"}, "--reconcile-after"},
+        {{"drain", "--credential-file", "/nonexistent"}, "--credential-file"},
+        {{"drain", "--credential-file", ""}, "--credential-file"},
+        {{"drain", "--endpoint", ""}, "--endpoint"},
+        {{"requeue"}, "--all"},
+        {{"requeue", "x", "--all"}, "--all"},
+        {{"discard", "x", "--state", "dead"}, "--all"},
+        {{"resolve", "x"}, "--delivered or --resend"},
+        {{"resolve", "x", "--delivered", "--resend"}, "--delivered or --resend"},
+        {{"resolve", "x", "--resend", "--server-id", "4"}, "--server-id"},
+        {{"import"}, "FILE"},
+    };
+    for (const Refusal& refusal : refusals) {
+        CAPTURE(refusal.arguments);
+        check_refused(tool(refusal.arguments), 2, refusal.words);
+        CHECK_FALSE(fs::exists(tool.path()));
+    }
+}
+
+TEST_CASE("a bad endpoint ends a drain with 2 and changes nothing") {
+    const Tool tool;
+    tool.submit();
+    for (const char* endpoint : {"ftp://host", "http://", "http://a b", "http://h\r\nX: y",
+                                 "no url", "http://user:pass@h", "http://h:99999"}) {
+        CAPTURE(endpoint);
+        check_refused(tool({"drain", "--endpoint", endpoint}), 2, "endpoint");
+    }
+    CHECK(tool.status().at("waiting") == 1);
+}
+
+TEST_CASE("a forgotten quote never shows the words of a comment") {
+    const Tool tool;
+    const Run run = tool(submit_with({"--comment", "my", "wordsofacustomer"}));
+    check_refused(run, 2, "quote");
+    CHECK(run.err.find("wordsofacustomer") == std::string::npos);
+}
+
+TEST_CASE("values that look like flags are taken as values") {
+    const Tool tool;
+    CHECK(tool(submit_with({"--comment", "-5 stars"})).code == 0);
+    CHECK(tool(submit_with({"--comment=--json"})).code == 0);
+    CHECK(tool(submit_with({"--comment", ""})).code == 0);
+    CHECK(tool(submit_with({"--comment", "[a,b]"})).code == 0);
+    const auto records = tool.json({"list", "--reveal"});
+    REQUIRE(records.size() == 4);
+    CHECK(records[0]["comment"] == "-5 stars");
+    CHECK(records[1]["comment"] == "--json");
+    CHECK(records[2]["comment"] == nullptr);
+    CHECK(records[3]["comment"] == "[a,b]");
+}
+
+TEST_CASE("help and version end with 0, for every verb, with an example") {
+    const Tool tool;
+    CHECK(tool({"--version"}).out.starts_with("agentsight-outbox 0."));
+    CHECK(tool({"--help"}).code == 0);
+    for (const char* verb :
+         {"submit", "import", "drain", "status", "list", "show", "requeue", "discard", "resolve",
+          "hold", "release", "export", "verify", "metrics"}) {
+        CAPTURE(verb);
+        const Run run = tool({verb, "--help"});
+        CHECK(run.code == 0);
+        CHECK(run.out.find(std::string("agentsight-outbox ") + verb) != std::string::npos);
+        CHECK(run.out.find("Example:") != std::string::npos);
+        CHECK(run.out.find("--outbox") != std::string::npos);
+        CHECK(run.out.find("--json") != std::string::npos);
+    }
+}
