@@ -45,8 +45,8 @@ Reply list_conversations(const Request& request, const ApiContext& context);
 Reply lookup_conversation(const Request& request, const ApiContext& context);
 Reply show_conversation(std::int64_t key, const ApiContext& context);
 
-/// A row as the newer route tells it.
-nlohmann::ordered_json newer_row(const Row& row, const Settings& settings);
+/// A row as the newer route tells it: one JSON object.
+std::string newer_row(const Row& row, const Settings& settings);
 
 /// The names the API knows for a list's filters, for the inspection.
 bool is_list_filter(std::string_view route, std::string_view name);

@@ -1,6 +1,7 @@
 #include <charconv>
 
 #include "sandbox/api.hpp"
+#include "sandbox/json_text.hpp"
 #include "sandbox/text.hpp"
 
 namespace sandbox {
@@ -148,17 +149,22 @@ bool is_bearer(const Request& request) {
     return equal_ignoring_case(request.header("Authorization").substr(0, 7), "Bearer ");
 }
 
-Json older_created(const Row& row, const Settings& settings) {
-    Json body{{"id", row.id},
-              {"conversation", row.conversation},
-              {"sentiment", row.sentiment},
-              {"source", row.source},
-              {"comment", row.comment},
-              {"metadata", Json::object()},
-              {"created_at", iso8601(row.created_at_us, settings.whole_seconds)}};
-    if (!row.metadata.empty())
-        body["metadata"] = Json::parse(row.metadata);
-    return body;
+std::string older_created(const Row& row, const Settings& settings) {
+    ObjectText out;
+    out.number("id", row.id)
+        .number("conversation", row.conversation)
+        .text("sentiment", row.sentiment)
+        .text("source", row.source)
+        .text("comment", row.comment)
+        .raw("metadata", row.metadata.empty() ? "{}" : row.metadata)
+        .text("created_at", iso8601(row.created_at_us, settings.whole_seconds));
+    return out.take();
+}
+
+/// A header may hold any bytes; a row holds text.
+std::string key_of(const Request& request) {
+    const std::string_view key = request.header("Idempotency-Key");
+    return count_code_points(key) ? std::string{key} : std::string{"(not UTF-8)"};
 }
 
 }  // namespace
@@ -182,14 +188,14 @@ Prepared prepare_creation(const Request& request, std::string_view route, const 
         return {.reply = detail_reply(404, "Conversation not found.")};
     row.source = is_bearer(request) ? "platform" : "customer";
     row.route = route;
-    row.idempotency_key = request.header("Idempotency-Key");
+    row.idempotency_key = key_of(request);
     row.created_at_us = context.now_us;
     return {.draft = std::move(row), .fails_after_store = form.surrogate_in_metadata};
 }
 
 Reply created_reply(const Row& row, const Settings& settings) {
-    const Json body = row.route == "old" ? older_created(row, settings) : newer_row(row, settings);
-    return json_reply(201, body.dump());
+    return json_reply(201,
+                      row.route == "old" ? older_created(row, settings) : newer_row(row, settings));
 }
 
 }  // namespace sandbox

@@ -3,25 +3,26 @@
 #include <functional>
 
 #include "sandbox/api.hpp"
+#include "sandbox/json_text.hpp"
 #include "sandbox/text.hpp"
 
 namespace sandbox {
 
-using Json = nlohmann::ordered_json;
-
-Json newer_row(const Row& row, const Settings& settings) {
-    return Json{{"id", row.id},
-                {"kind", "conversation"},
-                {"agent", 20},
-                {"conversation", row.conversation},
-                {"conversation_id", row.conversation_id},
-                {"user", row.source == "platform" ? Json(7) : Json(nullptr)},
-                {"environment", "development"},
-                {"environment_id", 40},
-                {"sentiment", row.sentiment},
-                {"category", nullptr},
-                {"comment", row.comment},
-                {"created_at", iso8601(row.created_at_us, settings.whole_seconds)}};
+std::string newer_row(const Row& row, const Settings& settings) {
+    ObjectText out;
+    out.number("id", row.id)
+        .text("kind", "conversation")
+        .number("agent", 20)
+        .number("conversation", row.conversation)
+        .text("conversation_id", row.conversation_id)
+        .raw("user", row.source == "platform" ? "7" : "null")
+        .text("environment", "development")
+        .number("environment_id", 40)
+        .text("sentiment", row.sentiment)
+        .null("category")
+        .text("comment", row.comment)
+        .text("created_at", iso8601(row.created_at_us, settings.whole_seconds));
+    return out.take();
 }
 
 namespace {
@@ -37,7 +38,7 @@ std::optional<std::int64_t> integer(std::string_view text) {
 }
 
 Reply filter_error(const char* name, const std::string& words) {
-    return json_reply(400, Json{{name, Json::array({words})}}.dump());
+    return json_reply(400, ObjectText{}.raw(name, "[" + json_string(words) + "]").take());
 }
 
 struct Page {
@@ -62,7 +63,7 @@ std::optional<Page> page_of(const Request& request) {
 }
 
 /// An absolute URL of the host the server saw, as Django builds it.
-Json link(const Request& request, std::int64_t page) {
+std::string link(const Request& request, std::int64_t page) {
     std::string url = "http://" + std::string{request.header("Host")} + request.path;
     char joint = '?';
     for (const auto& [name, value] : request.query) {
@@ -74,26 +75,38 @@ Json link(const Request& request, std::int64_t page) {
     return page == 1 ? url : url + joint + "page=" + std::to_string(page);
 }
 
+std::string array_of(std::int64_t first, std::int64_t end,
+                     const std::function<std::string(std::size_t)>& item) {
+    std::string out = "[";
+    for (std::int64_t index = first; index < end; ++index) {
+        if (index > first)
+            out += ',';
+        out += item(static_cast<std::size_t>(index));
+    }
+    return out + "]";
+}
+
 Reply envelope(const Request& request, const Settings& settings, std::int64_t count,
-               const std::function<Json(std::size_t)>& item) {
+               const std::function<std::string(std::size_t)>& item) {
     const auto page = page_of(request);
     const std::int64_t pages =
         page ? std::max<std::int64_t>(1, (count + page->size - 1) / page->size) : 0;
     if (!page || page->number > pages)
         return detail_reply(404, "Invalid page.");
-    Json body{{"count", count}};
-    if (!settings.older_envelope) {
-        body["page_size"] = page->size;
-        body["total_pages"] = pages;
-        body["current_page"] = page->number;
-    }
-    body["next"] = page->number < pages ? link(request, page->number + 1) : Json(nullptr);
-    body["previous"] = page->number > 1 ? link(request, page->number - 1) : Json(nullptr);
-    body["results"] = Json::array();
+    const auto link_to = [&](std::int64_t number) {
+        return number < 1 || number > pages ? "null" : json_string(link(request, number));
+    };
+    ObjectText body;
+    body.number("count", count);
+    if (!settings.older_envelope)
+        body.number("page_size", page->size)
+            .number("total_pages", pages)
+            .number("current_page", page->number);
     const std::int64_t first = (page->number - 1) * page->size;
-    for (std::int64_t index = first; index < std::min(count, first + page->size); ++index)
-        body["results"].push_back(item(static_cast<std::size_t>(index)));
-    return json_reply(200, body.dump());
+    body.raw("next", link_to(page->number + 1))
+        .raw("previous", link_to(page->number - 1))
+        .raw("results", array_of(first, std::min(count, first + page->size), item));
+    return json_reply(200, body.take());
 }
 
 bool visible(const Row& row, const ApiContext& context) {
@@ -198,21 +211,24 @@ void order(std::vector<const Row*>& rows, std::string_view ordering) {
     });
 }
 
-Json conversation_json(const Conversation& conversation) {
-    return Json{{"id", conversation.id},
-                {"conversation_id", conversation.conversation_id},
-                {"agent", 20},
-                {"environment_id", 40},
-                {"is_deleted", false}};
+ObjectText conversation_text(const Conversation& conversation) {
+    ObjectText out;
+    out.number("id", conversation.id)
+        .text("conversation_id", conversation.conversation_id)
+        .number("agent", 20)
+        .number("environment_id", 40)
+        .boolean("is_deleted", false);
+    return out;
 }
 
-Json shown_feedback(const Row& row, const Settings& settings) {
-    Json out{{"id", row.id}, {"sentiment", row.sentiment}};
+std::string shown_feedback(const Row& row, const Settings& settings) {
+    ObjectText out;
+    out.number("id", row.id).text("sentiment", row.sentiment);
     if (!settings.hide_source)
-        out["source"] = row.source;
-    out["comment"] = row.comment;
-    out["created_at"] = iso8601(row.created_at_us, settings.whole_seconds);
-    return out;
+        out.text("source", row.source);
+    out.text("comment", row.comment)
+        .text("created_at", iso8601(row.created_at_us, settings.whole_seconds));
+    return out.take();
 }
 
 }  // namespace
@@ -251,7 +267,7 @@ Reply list_conversations(const Request& request, const ApiContext& context) {
         for (const std::int64_t id : context.store.conversation_order())
             found.push_back(context.store.find(id));
     }
-    const auto item = [&](std::size_t index) { return conversation_json(*found[index]); };
+    const auto item = [&](std::size_t index) { return conversation_text(*found[index]).take(); };
     return envelope(request, context.settings, static_cast<std::int64_t>(found.size()), item);
 }
 
@@ -262,21 +278,22 @@ Reply lookup_conversation(const Request& request, const ApiContext& context) {
     const Conversation* found = context.store.find(wanted);
     if (found == nullptr)
         return detail_reply(404, "Not found.");
-    return json_reply(200, Json{{"id", found->id}}.dump());
+    return json_reply(200, ObjectText{}.number("id", found->id).take());
 }
 
 Reply show_conversation(std::int64_t key, const ApiContext& context) {
     const Conversation* found = context.store.find(key);
     if (found == nullptr)
         return detail_reply(404, "Not found.");
-    Json body = conversation_json(*found);
-    body["feedbacks"] = Json::array();
-    for (const std::size_t index : found->rows) {
-        const Row& row = context.store.rows()[index];
-        if (visible(row, context))
-            body["feedbacks"].push_back(shown_feedback(row, context.settings));
-    }
-    return json_reply(200, body.dump());
+    std::vector<const Row*> rows;
+    for (const std::size_t index : found->rows)
+        if (visible(context.store.rows()[index], context))
+            rows.push_back(&context.store.rows()[index]);
+    const auto item = [&](std::size_t index) {
+        return shown_feedback(*rows[index], context.settings);
+    };
+    const std::string feedbacks = array_of(0, static_cast<std::int64_t>(rows.size()), item);
+    return json_reply(200, conversation_text(*found).raw("feedbacks", feedbacks).take());
 }
 
 }  // namespace sandbox

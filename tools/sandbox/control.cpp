@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "sandbox/json_text.hpp"
 #include "sandbox/text.hpp"
 
 namespace sandbox {
@@ -23,45 +24,58 @@ std::uint64_t number(std::string_view text, std::uint64_t fallback) {
     return error == std::errc{} && stop == end ? value : fallback;
 }
 
-Json request_json(const RequestRecord& record) {
+std::string time_text(std::int64_t us) {
+    return us == 0 ? "null" : json_string(iso8601(us, false));
+}
+
+/// Headers and bodies may hold bytes that are not UTF-8: replaced here, kept in Server.
+std::string dump(const Json& value) {
+    return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string request_json(const RequestRecord& record) {
     Json headers = Json::array();
     for (const auto& [name, value] : record.headers)
         headers.push_back(Json::array({name, value}));
-    return {{"number", record.number},
-            {"connection", record.connection},
-            {"method", record.method},
-            {"target", record.target},
-            {"headers", headers},
-            {"body", record.body},
-            {"received_at", iso8601(record.received_us, false)},
-            {"answered_at",
-             record.answered_us == 0 ? Json(nullptr) : Json(iso8601(record.answered_us, false))},
-            {"status", record.status},
-            {"row_id", record.row_id},
-            {"faults", record.faults}};
+    return ObjectText{}
+        .number("number", static_cast<std::int64_t>(record.number))
+        .number("connection", static_cast<std::int64_t>(record.connection))
+        .text("method", record.method)
+        .raw("target", dump(record.target))
+        .raw("headers", dump(headers))
+        .raw("body", dump(record.body))
+        .raw("received_at", time_text(record.received_us))
+        .raw("answered_at", time_text(record.answered_us))
+        .number("status", record.status)
+        .number("row_id", record.row_id)
+        .raw("faults", dump(record.faults))
+        .take();
 }
 
-Json error_json(const ProtocolError& error) {
-    return {{"kind", error.kind},
-            {"detail", error.detail},
-            {"connection", error.connection},
-            {"request", error.request}};
+std::string error_json(const ProtocolError& error) {
+    return dump({{"kind", error.kind},
+                 {"detail", error.detail},
+                 {"connection", error.connection},
+                 {"request", error.request}});
 }
 
-Json state_json(const FaultState& state) {
+std::string state_json(const FaultState& state) {
     Json out = Json::parse(fault_json(state.fault));
     out["id"] = state.id;
     out["seen"] = state.seen;
     out["hits"] = state.hits;
-    return out;
+    return out.dump();
 }
 
-template <class List, class ToJson>
-Reply list(const List& items, ToJson to_json) {
-    Json out = Json::array();
-    for (const auto& item : items)
-        out.push_back(to_json(item));
-    return json(out);
+template <class List, class ToText>
+Reply list(const List& items, ToText to_text) {
+    std::string out = "[";
+    for (const auto& item : items) {
+        if (out.size() > 1)
+            out += ",\n";
+        out += to_text(item);
+    }
+    return json_reply(200, out + "]\n");
 }
 
 Reply overview(Hub& hub) {
@@ -116,6 +130,15 @@ Reply add_conversation(Hub& hub, const Json& body) {
     return json({{"id", id}}, 201);
 }
 
+Link link_of(const Json& body) {
+    if (body.contains("up"))
+        return body.at("up").get<bool>() ? Link::up : Link::refused;
+    const auto state = body.at("state").get<std::string>();
+    if (state != "up" && state != "refused" && state != "silent")
+        throw std::invalid_argument{"a link's state is up, refused or silent"};
+    return state == "up" ? Link::up : state == "silent" ? Link::silent : Link::refused;
+}
+
 Reply unknown() {
     return detail_reply(404, "The control port has no such route.");
 }
@@ -129,8 +152,7 @@ Reply Control::get(const Request& request) {
     if (request.path == "/rows") {
         const auto limit =
             number(find_field(request.query, "limit"), std::numeric_limits<std::size_t>::max());
-        return list(hub_.rows_after(static_cast<std::int64_t>(after), limit),
-                    [](const Row& row) { return Json::parse(row_json(row)); });
+        return list(hub_.rows_after(static_cast<std::int64_t>(after), limit), row_json);
     }
     if (request.path == "/rows/count")
         return json({{"count", hub_.row_count()}});
@@ -154,7 +176,7 @@ Reply Control::post(const Request& request) {
     else if (request.path == "/settings")
         return change_settings(hub_, body);
     else if (request.path == "/link")
-        set_link_(body.at("up").get<bool>());
+        set_link_(link_of(body));
     else if (request.path == "/reset")
         hub_.reset();
     else if (request.path == "/clear")

@@ -18,11 +18,11 @@ namespace sandbox {
 ///   POST   /clock                   {"offset_ms"}
 ///   POST   /conversations           {"conversation_id", "id"}, the latter optional -> {"id"}
 ///   POST   /settings                any of Settings' members
-///   POST   /link                    {"up": false}: connections are refused and cut
+///   POST   /link                    {"up": false}, or {"state": "up" | "refused" | "silent"}
 ///   POST   /reset, /clear           all of it; the journal only
 class Control {
   public:
-    Control(Hub& hub, std::function<void(bool)> set_link)
+    Control(Hub& hub, std::function<void(Link)> set_link)
         : hub_{hub}, set_link_{std::move(set_link)} {}
 
     Reply handle(const Request& request);
@@ -33,7 +33,7 @@ class Control {
     Reply remove(const Request& request);
 
     Hub& hub_;
-    std::function<void(bool)> set_link_;
+    std::function<void(Link)> set_link_;
 };
 
 }  // namespace sandbox

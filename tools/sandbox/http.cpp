@@ -1,8 +1,8 @@
 #include "sandbox/http.hpp"
 
 #include <boost/beast/http/status.hpp>
-#include <nlohmann/json.hpp>
 
+#include "sandbox/json_text.hpp"
 #include "sandbox/text.hpp"
 
 namespace sandbox {
@@ -25,8 +25,7 @@ Reply html_reply(int status, std::string_view title) {
 }
 
 Reply detail_reply(int status, std::string_view words) {
-    const nlohmann::json body{{"detail", std::string{words}}};
-    return json_reply(status, body.dump());
+    return json_reply(status, ObjectText{}.text("detail", words).take());
 }
 
 Reply no_route() {

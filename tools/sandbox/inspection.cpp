@@ -1,6 +1,7 @@
 #include "sandbox/inspection.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "sandbox/api.hpp"
 #include "sandbox/text.hpp"
@@ -94,11 +95,11 @@ class Inspector {
     }
 
     void look_at_members() {
-        constexpr std::string_view known =
-            " sentiment conversation_id conversation comment metadata ";
+        constexpr std::array<std::string_view, 5> known{"sentiment", "conversation_id",
+                                                        "conversation", "comment", "metadata"};
         for (const auto& [name, value] : body_.value.items()) {
             const bool kind = name == "kind" && route_ == "new";
-            const bool word = known.find(" " + name + " ") != std::string_view::npos;
+            const bool word = std::find(known.begin(), known.end(), name) != known.end();
             if (!kind && !word)
                 note("unknown_member", name.substr(0, 40));
         }

@@ -48,7 +48,7 @@ class Server::Impl {
                [this](std::int64_t ms, std::function<void()> run) {
                    schedule(ms, std::move(run));
                }},
-          control_{hub_, [this](bool up) { set_link_here(up); }},
+          control_{hub_, [this](Link link) { set_link_here(link); }},
           shared_{hub_, [this](const Request& request) { return control_.handle(request); }, {}} {
         for (Fault& fault : options.faults)
             hub_.add_fault(std::move(fault));
@@ -78,12 +78,12 @@ class Server::Impl {
         steering_.close(ignored);
     }
 
-    void set_link(bool up) {
+    void set_link(Link link) {
         if (!thread_.joinable())
             return;
         std::promise<void> done;
         asio::post(context_, [&] {
-            set_link_here(up);
+            set_link_here(link);
             done.set_value();
         });
         done.get_future().wait();
@@ -137,9 +137,13 @@ class Server::Impl {
     }
 
     void accept_api() {
+        if (accepting_ || link_ != Link::up)
+            return;
+        accepting_ = true;
         api_.async_accept([this](error_code error, tcp::socket socket) {
-            if (!link_up_)
-                return;
+            accepting_ = false;
+            if (error == asio::error::operation_aborted)
+                return accept_api();
             if (error)
                 return schedule(50, [this] { accept_api(); });
             prepare(socket);
@@ -197,18 +201,32 @@ class Server::Impl {
 
     /// Shutting a listening socket down makes the kernel refuse connections while the
     /// port stays bound to us; listening again undoes it.
-    void set_link_here(bool up) {
-        if (up == link_up_)
+    void set_link_here(Link link) {
+        if (link == link_)
             return;
-        link_up_ = up;
-        if (up) {
-            api_.listen(backlog);
-            return accept_api();
-        }
+        link_ = link;
+        fillers_.clear();
         error_code ignored;
         api_.cancel(ignored);
-        ::shutdown(api_.native_handle(), SHUT_RDWR);
-        cut_connections();
+        if (link == Link::refused) {
+            ::shutdown(api_.native_handle(), SHUT_RDWR);
+            return cut_connections();
+        }
+        api_.listen(link == Link::silent ? 0 : backlog, ignored);
+        if (link == Link::silent)
+            fill_queue();
+        accept_api();
+    }
+
+    /// The kernel drops what knocks while a queue of one holds a connection of our own
+    /// that nobody accepts.
+    void fill_queue() {
+        for (int count = 0; count < 2; ++count) {
+            tcp::socket filler{context_, tcp::v4()};
+            keep_to_ourselves(filler.native_handle());
+            filler.async_connect(loopback(port_), [](error_code) {});
+            fillers_.push_back(std::move(filler));
+        }
     }
 
     /// As a network does it that goes away; the control port stays reachable.
@@ -247,7 +265,9 @@ class Server::Impl {
     std::uint16_t port_ = 0;
     std::uint16_t control_port_ = 0;
     bool secure_ = false;
-    bool link_up_ = true;
+    Link link_ = Link::up;
+    bool accepting_ = false;
+    std::vector<tcp::socket> fillers_;
     std::thread thread_;
 };
 
@@ -257,6 +277,7 @@ Server::~Server() = default;
 std::uint16_t Server::port() const {
     return impl_->port();
 }
+
 std::uint16_t Server::control_port() const {
     return impl_->control_port();
 }
@@ -272,15 +293,19 @@ std::string Server::control_url() const {
 std::vector<Row> Server::rows() const {
     return impl_->hub().rows();
 }
+
 std::size_t Server::row_count() const {
     return impl_->hub().row_count();
 }
+
 std::vector<RequestRecord> Server::requests() const {
     return impl_->hub().requests();
 }
+
 std::vector<ProtocolError> Server::errors() const {
     return impl_->hub().errors();
 }
+
 std::uint64_t Server::connection_count() const {
     return impl_->hub().connection_count();
 }
@@ -296,12 +321,15 @@ bool Server::wait_for_requests(std::uint64_t count, std::chrono::milliseconds ti
 std::uint64_t Server::add_fault(Fault fault) {
     return impl_->hub().add_fault(std::move(fault));
 }
+
 std::uint64_t Server::add_fault(std::string_view spec) {
     return add_fault(parse_fault(spec));
 }
+
 void Server::remove_fault(std::uint64_t id) {
     impl_->hub().remove_fault(id);
 }
+
 void Server::clear_faults() {
     impl_->hub().clear_faults();
 }
@@ -328,15 +356,23 @@ std::int64_t Server::add_conversation(const std::string& conversation_id, std::i
 bool Server::remove_row(std::int64_t id) {
     return impl_->hub().remove_row(id);
 }
-void Server::set_link(bool up) {
-    impl_->set_link(up);
+
+void Server::set_link(Link link) {
+    impl_->set_link(link);
 }
+
+void Server::set_link(bool up) {
+    set_link(up ? Link::up : Link::refused);
+}
+
 void Server::clear_journal() {
     impl_->hub().clear_journal();
 }
+
 void Server::reset() {
     impl_->hub().reset();
 }
+
 void Server::stop() {
     impl_->stop();
 }

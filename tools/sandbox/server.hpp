@@ -72,7 +72,8 @@ class Server {
     std::int64_t add_conversation(const std::string& conversation_id, std::int64_t id = 0);
     bool remove_row(std::int64_t id);
 
-    /// Down: connections are cut, new ones refused; the port stays ours.
+    /// The port stays ours whatever the link. False is Link::refused.
+    void set_link(Link link);
     void set_link(bool up);
     void clear_journal();  ///< requests and errors
     /// Rows, conversations, faults, journal, clock offset; ids go on increasing.

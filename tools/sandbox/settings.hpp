@@ -5,6 +5,14 @@
 
 namespace sandbox {
 
+/// What becomes of a client's attempt to connect.
+enum class Link {
+    up,
+    refused,  ///< refused; connections that stand are reset
+    silent,   ///< neither accepted nor refused, as where packets are dropped; connections
+              ///< that stand go on
+};
+
 /// How the API behaves where it is not at fault. Changeable while it runs.
 struct Settings {
     std::vector<std::string> api_keys;   ///< that may write; empty: any that is not empty

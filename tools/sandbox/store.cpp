@@ -5,33 +5,13 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "sandbox/json_text.hpp"
 #include "sandbox/text.hpp"
 
 namespace sandbox {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-Json to_json(const Row& row) {
-    Json out{{"id", row.id},
-             {"conversation", row.conversation},
-             {"conversation_id", row.conversation_id},
-             {"sentiment", row.sentiment},
-             {"comment", row.comment},
-             {"metadata", nullptr},
-             {"source", row.source},
-             {"route", row.route},
-             {"idempotency_key", row.idempotency_key},
-             {"created_at", iso8601(row.created_at_us, false)}};
-    if (!row.metadata.empty())
-        out["metadata"] = Json::parse(row.metadata);
-    return out;
-}
-
-/// Bytes that are not UTF-8 (a header may have any) are replaced, never a failure.
-std::string dump(const Json& json) {
-    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
 
 Row from_json(const Json& json) {
     Row row;
@@ -52,7 +32,18 @@ Row from_json(const Json& json) {
 }  // namespace
 
 std::string row_json(const Row& row) {
-    return dump(to_json(row));
+    ObjectText out;
+    out.number("id", row.id)
+        .number("conversation", row.conversation)
+        .text("conversation_id", row.conversation_id)
+        .text("sentiment", row.sentiment)
+        .text("comment", row.comment)
+        .raw("metadata", row.metadata.empty() ? "null" : row.metadata)
+        .text("source", row.source)
+        .text("route", row.route)
+        .text("idempotency_key", row.idempotency_key)
+        .text("created_at", iso8601(row.created_at_us, false));
+    return out.take();
 }
 
 Store::Store(const std::filesystem::path& file) : path_{file} {
@@ -134,7 +125,7 @@ bool Store::remove(std::int64_t id) {
     const Row* found = find_row(id);
     if (found == nullptr || found->deleted)
         return false;
-    write_line(dump({{"deleted", id}}));
+    write_line(ObjectText{}.number("deleted", id).take());
     const_cast<Row*>(found)->deleted = true;  // found in our own deque
     return true;
 }
@@ -174,7 +165,10 @@ Conversation& Store::create(std::string_view conversation_id, std::int64_t id) {
     made.id = id == 0 || conversations_.contains(id) ? next_conversation_ : id;
     made.conversation_id = conversation_id.empty() ? "conversation-" + std::to_string(made.id)
                                                    : std::string{conversation_id};
-    write_line(dump({{"new_conversation", made.id}, {"conversation_id", made.conversation_id}}));
+    write_line(ObjectText{}
+                   .number("new_conversation", made.id)
+                   .text("conversation_id", made.conversation_id)
+                   .take());
     return insert(std::move(made));
 }
 

@@ -470,6 +470,24 @@ TEST_CASE("the link goes down and comes back on the same port") {
     CHECK(server.row_count() == 2);
 }
 
+TEST_CASE("a silent link neither accepts nor refuses, and comes back") {
+    Server server;
+    RawClient standing{server.port()};
+    standing.send(create());
+    REQUIRE(standing.response().status == 201);
+    server.set_link(sandbox::Link::silent);
+    RawClient knocking{server.port(), 100ms};
+    CHECK_FALSE(knocking.connected());
+    CHECK(knocking.error() == EINPROGRESS);
+    standing.send(create());
+    CHECK(standing.response().status == 201);
+    server.set_link(true);
+    CHECK(exchange(server.port(), create()).status == 201);
+    for (const bool up : {false, true, false, true, false, true})
+        server.set_link(up);
+    CHECK(exchange(server.port(), create()).status == 201);
+}
+
 TEST_CASE("idle connections are closed after their time") {
     Server server{{.settings = {.keep_alive_ms = 1}}};
     RawClient client{server.port()};

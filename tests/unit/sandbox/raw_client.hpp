@@ -1,6 +1,7 @@
 #pragma once
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -44,19 +45,26 @@ struct Response {
 /// A client that knows only sockets: sends any bytes, and reads with a deadline.
 class RawClient {
   public:
-    explicit RawClient(std::uint16_t port) : socket_{::socket(AF_INET, SOCK_STREAM, 0)} {
+    explicit RawClient(std::uint16_t port, milliseconds patience = milliseconds{5000})
+        : socket_{::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)} {
         sockaddr_in address{};
         address.sin_family = AF_INET;
         address.sin_port = htons(port);
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        connected_ =
-            ::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+        ::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+        pollfd waiting{socket_, POLLOUT, 0};
+        socklen_t size = sizeof error_;
+        error_ = EINPROGRESS;
+        if (::poll(&waiting, 1, static_cast<int>(patience.count())) > 0)
+            ::getsockopt(socket_, SOL_SOCKET, SO_ERROR, &error_, &size);
+        ::fcntl(socket_, F_SETFL, 0);
     }
     ~RawClient() { close(); }
     RawClient(const RawClient&) = delete;
     RawClient& operator=(const RawClient&) = delete;
 
-    bool connected() const { return connected_; }
+    bool connected() const { return error_ == 0; }
+    int error() const { return error_; }  ///< EINPROGRESS: no answer yet
 
     void close() {
         if (socket_ >= 0)
@@ -126,7 +134,7 @@ class RawClient {
 
   private:
     int socket_ = -1;
-    bool connected_ = false;
+    int error_ = 0;
 };
 
 /// A well-behaved request; `extra` are whole header lines.
