@@ -73,6 +73,24 @@ std::optional<int> alert_of(const error_code& error) {
     return reason - SSL_AD_REASON_OFFSET;
 }
 
+/// Whether the peer objects to whom we are, rather than to how we speak.
+bool is_about_our_certificate(const error_code& error) {
+    switch (alert_of(error).value_or(0)) {
+        case SSL_AD_HANDSHAKE_FAILURE:
+        case SSL_AD_BAD_CERTIFICATE:
+        case SSL_AD_UNSUPPORTED_CERTIFICATE:
+        case SSL_AD_CERTIFICATE_REVOKED:
+        case SSL_AD_CERTIFICATE_EXPIRED:
+        case SSL_AD_CERTIFICATE_UNKNOWN:
+        case SSL_AD_UNKNOWN_CA:
+        case SSL_AD_ACCESS_DENIED:
+        case SSL_AD_CERTIFICATE_REQUIRED:
+            return true;
+        default:
+            return false;
+    }
+}
+
 std::string text_of_handshake_error(const std::string& host, const error_code& error) {
     const bool by_library = error.category() == asio::error::get_ssl_category();
     const int reason = by_library ? ERR_GET_REASON(static_cast<unsigned long>(error.value())) : 0;
@@ -191,6 +209,7 @@ class Stream final : public TlsStream {
     bool quiet() override;
     void farewell() noexcept override;
     bool refused_us(const error_code& error) const override;
+    std::string refusal(const error_code& error) const override;
     void trust_time(core::UtcMs time) override;
 
   private:
@@ -277,7 +296,9 @@ asio::awaitable<TlsProblem> Stream::handshake() {
         co_return problem;
     }
     problem.failure = Failure::tls;
-    problem.detail = text_of_handshake_error(host, error);
+    problem.detail = certificate_asked_ && is_about_our_certificate(error)
+                         ? refusal(error)
+                         : text_of_handshake_error(host, error);
     co_return problem;
 }
 
@@ -317,20 +338,13 @@ bool Stream::refused_us(const error_code& error) const {
     if (!certificate_asked_ || anything_read_ || SSL_version(raw) < TLS1_3_VERSION) {
         return false;
     }
-    switch (alert_of(error).value_or(0)) {
-        case SSL_AD_HANDSHAKE_FAILURE:
-        case SSL_AD_BAD_CERTIFICATE:
-        case SSL_AD_UNSUPPORTED_CERTIFICATE:
-        case SSL_AD_CERTIFICATE_REVOKED:
-        case SSL_AD_CERTIFICATE_EXPIRED:
-        case SSL_AD_CERTIFICATE_UNKNOWN:
-        case SSL_AD_UNKNOWN_CA:
-        case SSL_AD_ACCESS_DENIED:
-        case SSL_AD_CERTIFICATE_REQUIRED:
-            return true;
-        default:
-            return false;
-    }
+    return is_about_our_certificate(error);
+}
+
+std::string Stream::refusal(const error_code& error) const {
+    return client_.options.host +
+           " refuses this device's client certificate, or the lack of one: " +
+           core::printable(error.message(), 120);
 }
 
 void Stream::trust_time(core::UtcMs time) {

@@ -62,6 +62,7 @@ class TlsStream {
     /// After a failed read on a new connection: the server's TLS refused our certificate, and
     /// with it every byte we sent (RFC 8446, section 4.4.2.4: it never got past the handshake).
     virtual bool refused_us(const boost::system::error_code& error) const = 0;
+    virtual std::string refusal(const boost::system::error_code& error) const = 0;
     /// A time the server gave in a response over this connection becomes the floor, unless
     /// its own certificate would not be valid then.
     virtual void trust_time(core::UtcMs time) = 0;

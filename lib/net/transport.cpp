@@ -494,9 +494,7 @@ void Transport::Impl::explain_loss(Connection& connection, const Turn& turn,
     }
     if (connection.tls() != nullptr && connection.tls()->refused_us(error)) {
         evidence.request_written = false;
-        return fail(evidence, Failure::tls,
-                    options_.endpoint.host + " refuses this device's client certificate, or " +
-                        "the lack of one: " + in_words(error));
+        return fail(evidence, Failure::tls, connection.tls()->refusal(error));
     }
     fail(evidence, Failure::cut,
          "the connection to " + authority(options_.endpoint) +

@@ -52,7 +52,10 @@ std::optional<std::size_t> request_size(const std::string& text) {
 class SocketSession final : public Session {
   public:
     SocketSession(tcp::socket socket, std::vector<std::string>& requests)
-        : socket_(std::move(socket)), requests_(requests) {}
+        : socket_(std::move(socket)), requests_(requests) {
+        error_code ignored;
+        socket_.set_option(tcp::no_delay{true}, ignored);
+    }
 
     asio::awaitable<std::string> request() override {
         std::optional<std::size_t> size = request_size(received_);
