@@ -64,6 +64,7 @@ class RawClient {
     RawClient& operator=(const RawClient&) = delete;
 
     bool connected() const { return error_ == 0; }
+    int descriptor() const { return socket_; }
     int error() const { return error_; }  ///< EINPROGRESS: no answer yet
 
     void close() {
