@@ -74,6 +74,13 @@ class SocketSession final : public Session {
         co_return whole;
     }
 
+    asio::awaitable<std::string> some() override {
+        if (received_.empty()) {
+            co_await read_more();
+        }
+        co_return std::exchange(received_, {});
+    }
+
     asio::awaitable<void> write(std::string bytes) override {
         error_code ignored;
         const asio::const_buffer buffer = asio::buffer(bytes);

@@ -31,6 +31,8 @@ class Session {
     virtual ~Session() = default;
     /// The next request, head and body by its Content-Length; less where the peer ended first.
     virtual boost::asio::awaitable<std::string> request() = 0;
+    /// Whatever comes next; empty at the peer's end.
+    virtual boost::asio::awaitable<std::string> some() = 0;
     virtual boost::asio::awaitable<void> write(std::string bytes) = 0;
     /// Waits for the peer's end; what came before it.
     virtual boost::asio::awaitable<std::string> rest() = 0;
