@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "agentsight/error.hpp"
 #include "agentsight/version.hpp"
@@ -43,20 +44,22 @@ std::string help_hint(const CLI::App& app) {
 /// CLI11's words, but for those that would repeat an argument: it may be a customer's comment
 /// whose quotes were forgotten.
 std::string parse_words(const CLI::App& app, const CLI::ParseError& error) {
-    if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
-        for (const std::string& extra : app.remaining(true)) {
-            if (extra.starts_with('-')) {
-                const std::string flag = extra.substr(0, extra.find('='));
-                return "unknown flag " + shortened(flag, 40);
-            }
+    const std::vector<std::string> extras = app.remaining(true);
+    const bool has_verb = !app.get_subcommands().empty();
+    if (has_verb && dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr) {
+        return error.what();
+    }
+    for (const std::string& extra : extras) {
+        if (extra.starts_with('-')) {
+            const std::string flag = shortened(extra.substr(0, extra.find('=')), 40);
+            return has_verb ? "unknown flag " + flag
+                            : "the verb comes first; here stands the flag " + flag;
         }
-        return app.get_subcommands().empty() ? "unknown verb"
-                                             : "an argument too many; quote text with spaces";
     }
-    if (app.get_subcommands().empty()) {
-        return app.remaining().empty() ? "a verb is needed" : "unknown verb";
+    if (has_verb) {
+        return "an argument too many; quote text with spaces";
     }
-    return error.what();
+    return extras.empty() ? "a verb is needed" : "unknown verb";
 }
 
 ExitCode parse(CLI::App& app, int argc, char** argv, bool& is_run) {

@@ -16,8 +16,9 @@ bool is_terminal(Stream stream) {
     if (!std::filesystem::is_character_file(path, ec)) {
         return false;
     }
-    const bool is_null_device = std::filesystem::equivalent(path, "/dev/null", ec);
-    return !is_null_device && !ec;
+    // Where the entry is a link (Linux), it names the device.
+    const std::filesystem::path device = std::filesystem::read_symlink(path, ec);
+    return device != "/dev/null" && device != "/dev/zero" && device != "/dev/full";
 }
 
 std::string styled(std::string_view text, Style style) {

@@ -171,11 +171,16 @@ class Drain {
         if (is_other) {
             return false;  // its credential may be another; it may give way to us
         }
-        if (pump.is_stuck() && last_.hold && !last_.hold->until) {
+        if (pump.is_stuck() && last_.hold && needs_person(last_.hold->reason)) {
             return true;
         }
         const std::uint64_t for_us = last_.waiting - last_.waiting_for_other_credential;
         return for_us == 0 && last_.claimed == 0 && unknowns_are_left_to_person();
+    }
+
+    static bool needs_person(HoldReason reason) {
+        return reason == HoldReason::no_credential || reason == HoldReason::credential_refused ||
+               reason == HoldReason::account_unpaid;
     }
 
     bool unknowns_are_left_to_person() const {

@@ -39,7 +39,7 @@ TEST_CASE("submit prints the receipt; the same id and content stores nothing twi
     const json again = tool.json(submit_as(own_id, "x"));
     CHECK(again["id"] == own_id);
     CHECK(again["stored"] == false);
-    check_refused(tool(submit_as(own_id, "another")), 1, own_id);
+    check_refused(tool(submit_as(own_id, "another")), 1, "other content");
     CHECK(tool.status()["accepted"] == 1);
 }
 
