@@ -132,7 +132,6 @@ void Engine::Impl::stop() {
 void Engine::Impl::set_credential(Credential::Kind kind) {
     policy_.kind = kind;
     ++credential_;
-    credential_proven_ = false;
     rung_ = true;
     if (kind == Credential::Kind::none) {
         hold_for_credential();

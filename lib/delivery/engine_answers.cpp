@@ -65,6 +65,9 @@ void Engine::Impl::finished(std::uint64_t task, core::Evidence evidence) {
     } else if (flight.record) {
         note_exchange(evidence);
         send_finished(std::move(flight), evidence);
+    } else if (flight.conversation.empty()) {
+        note_exchange(evidence);
+        ask_finished(evidence);
     } else {
         note_exchange(evidence);
         read_finished(flight.conversation, evidence);
@@ -187,7 +190,7 @@ void Engine::Impl::send_finished(Flight flight, const core::Evidence& evidence) 
             not_found(record, settlement);
             break;
         case Class::refused:
-            refused(settlement, outcome);
+            refused(record, settlement, outcome);
             break;
         case Class::unknown:
             unknown(record, outcome, evidence, settlement);
@@ -213,7 +216,6 @@ void Engine::Impl::delivered(const outbox::ClaimedRecord& record, Outcome& outco
     settlement.origin = policy_.origin;
     settlement.refusals = 0;
     ++deliveries_;
-    credential_proven_ = true;
     refusals_in_row_ = 0;
     throttle_step_ = 0;
     route_lost_[0] = route_lost_[1] = false;
@@ -238,10 +240,13 @@ void Engine::Impl::answered_by_api() {
     }
 }
 
-void Engine::Impl::refused(Settlement& settlement, const Outcome& outcome) {
+void Engine::Impl::refused(const outbox::ClaimedRecord& record, Settlement& settlement,
+                           const Outcome& outcome) {
     settlement.counts_attempt = true;
     if (holds_.has(HoldReason::refusals)) {
         hold(HoldReason::refusals, outcome.status, outcome.detail);  // the probe failed
+        judged_alone(record, outcome.status);
+        step_aside(record, HoldReason::refusals, settlement);
         return;
     }
     settlement.to = Settlement::To::dead;
@@ -291,13 +296,14 @@ int Engine::Impl::judged_alone(const outbox::ClaimedRecord& record, int status) 
     const bool same =
         record.last_status && (*record.last_status == status ||
                                (is_server_error(record.last_status) && is_server_error(status)));
-    const auto known = bad_answers_.find(record.key);
-    const bool others_delivered =
-        known == bad_answers_.end() ? deliveries_ > 0 : deliveries_ > known->second;
     if (bad_answers_.size() >= remembered_bad_answers) {
         bad_answers_.clear();  // counts go on a little later than they could
     }
-    bad_answers_[record.key] = deliveries_;
+    const auto [entry, first] = bad_answers_.try_emplace(record.key);
+    BadAnswers& answers = entry->second;
+    const bool others_delivered = deliveries_ > answers.deliveries;
+    answers.strikes = others_delivered || first ? 1 : answers.strikes + 1;
+    answers.deliveries = deliveries_;
     if (!same) {
         return 1;
     }
@@ -312,6 +318,50 @@ void Engine::Impl::blame_everything(const outbox::ClaimedRecord& record, const O
         return;
     }
     hold(reason, outcome.status, outcome.detail);
+    step_aside(record, reason, settlement);
+}
+
+/// A record that draws the same answer at each probe may be the only one that does, and
+/// stand before all others of the only conversation. Once the API has answered a read,
+/// the way is open and the next record may probe, out of order, because this one may never
+/// go. A portal answers reads too, but not as the API.
+void Engine::Impl::step_aside(const outbox::ClaimedRecord& record, HoldReason reason,
+                              Settlement& settlement) {
+    const auto answers = bad_answers_.find(record.key);
+    const bool about_content = reason == HoldReason::endpoint || reason == HoldReason::route_lost ||
+                               reason == HoldReason::refusals;
+    if (!about_content || answers == bad_answers_.end() ||
+        answers->second.strikes < plain_answers) {
+        return;
+    }
+    if (!api_readable_ && reason != HoldReason::refusals) {
+        ask_ = record.feedback.conversation;
+        return;
+    }
+    answers->second.strikes = 0;
+    settlement.behind = true;
+    holds_.probe_at_once(reason, now_);
+}
+
+void Engine::Impl::ask_finished(const core::Evidence& evidence) {
+    ask_.reset();
+    const ReadOutcome outcome = classify_read(evidence);
+    switch (outcome.what) {
+        case ReadClass::readable:
+        case ReadClass::not_found:
+        case ReadClass::refused:
+            api_readable_ = true;
+            holds_.probe_all_at_once(now_);
+            return;
+        case ReadClass::link_down:
+            link_failed(outcome.detail);
+            return;
+        case ReadClass::throttled:
+            hold_for_throttle(outcome.status, outcome.detail, outcome.retry_after_ms);
+            return;
+        default:
+            holds_.prolong_due(now_, random_);
+    }
 }
 
 void Engine::Impl::route_lost(const Flight& flight, Settlement& settlement,
@@ -337,6 +387,7 @@ void Engine::Impl::route_lost(const Flight& flight, Settlement& settlement,
     route_ = other;  // where both are lost, probes alternate
     if (both) {
         hold(HoldReason::route_lost, outcome.status, outcome.detail);
+        step_aside(record, HoldReason::route_lost, settlement);
     }
 }
 
@@ -395,6 +446,7 @@ void Engine::Impl::hold_for_throttle(int status, const std::string& detail,
 void Engine::Impl::hold(HoldReason reason, int status, const std::string& detail) {
     const HoldCause cause{.reason = reason, .status = status, .detail = detail};
     if (holds_.enter(cause, moment_, now_, random_)) {
+        api_readable_ = false;
         tell(event::Held{reason, status, detail});
     }
     give_back_ready();

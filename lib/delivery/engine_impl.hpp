@@ -50,7 +50,7 @@ class Engine::Impl {
         bool probe = false;
         std::optional<outbox::ClaimedRecord> record;  ///< of a send
         core::Route route = core::Route::conversation_feedbacks;
-        std::string conversation;      ///< of a read: whose reading it serves
+        std::string conversation;      ///< of a read: whose reading it serves; empty: of an ask
         std::uint64_t credential = 0;  ///< which one it went out under
     };
 
@@ -83,6 +83,7 @@ class Engine::Impl {
     void take_claims(std::vector<outbox::ClaimedRecord> claimed);
     void look_for_unknowns();
     void drop_idle_readings();
+    void start_ask(Step& step, Gate gate);
     bool read_wanted(Gate gate) const;
     void start_connect(Step& step, Gate gate);
     void start_sends(Step& step, Gate gate);
@@ -104,7 +105,8 @@ class Engine::Impl {
     void connect_finished(const core::Evidence& evidence);
     void send_finished(Flight flight, const core::Evidence& evidence);
     void delivered(const outbox::ClaimedRecord& record, Outcome& outcome, Settlement& settlement);
-    void refused(Settlement& settlement, const Outcome& outcome);
+    void refused(const outbox::ClaimedRecord& record, Settlement& settlement,
+                 const Outcome& outcome);
     void not_found(const outbox::ClaimedRecord& record, Settlement& settlement);
     void not_processed(const outbox::ClaimedRecord& record, Settlement& settlement);
     void throttled(const Outcome& outcome);
@@ -114,6 +116,8 @@ class Engine::Impl {
     void blame_everything(const outbox::ClaimedRecord& record, const Outcome& outcome,
                           HoldReason reason, Settlement& settlement);
     int judged_alone(const outbox::ClaimedRecord& record, int status);
+    void step_aside(const outbox::ClaimedRecord& record, HoldReason reason, Settlement& settlement);
+    void ask_finished(const core::Evidence& evidence);
     bool grace_is_over(const outbox::ClaimedRecord& record) const;
     void hold(HoldReason reason, int status, const std::string& detail);
     void hold_for_throttle(int status, const std::string& detail,
@@ -189,9 +193,14 @@ class Engine::Impl {
     int refusals_in_row_ = 0;
     int unknowns_in_row_ = 0;
     std::uint64_t deliveries_ = 0;
-    std::uint64_t credential_ = 0;    ///< counts set_credential
-    bool credential_proven_ = false;  ///< something was delivered with it
-    std::unordered_map<std::int64_t, std::uint64_t> bad_answers_;  ///< key: deliveries_ then
+    std::uint64_t credential_ = 0;  ///< counts set_credential
+    struct BadAnswers {
+        std::uint64_t deliveries = 0;  ///< as many there were at the last
+        int strikes = 0;               ///< in a row, with nothing delivered between
+    };
+    std::unordered_map<std::int64_t, BadAnswers> bad_answers_;  ///< by key
+    std::optional<core::ConversationKey> ask_;  ///< to be read as a probe of the API itself
+    bool api_readable_ = false;                 ///< it answered a read during this hold
     struct Troubles {
         int count = 0;                 ///< in a row, with deliveries between
         int tries = 0;                 ///< in a row

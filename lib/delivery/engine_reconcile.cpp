@@ -13,6 +13,7 @@ namespace {
 /// that is believed: a firewall's answer sooner than a failure that may pass.
 constexpr int foreign_until_impossible = 8;
 constexpr int broken_until_impossible = 48;
+constexpr int refused_reads_until_impossible = 3;
 
 /// Looks that do not show a row of ours known to be there: a replica that lags, but a row
 /// that a moderator deleted looks the same, and must not hold its conversation for ever.
@@ -91,8 +92,8 @@ void Engine::Impl::reading_failed(const Reading& reading, bool probe) {
             return;
         case ReadClass::credential_refused:
         case ReadClass::account_unpaid:
-            if (credential_proven_) {
-                // It may write and not read.
+            // It may write and not read: believed once others were delivered between.
+            if (count_trouble(reading, refused_reads_until_impossible)) {
                 reading_impossible(reading, outcome.detail);
             } else {
                 hold(outcome.what == ReadClass::account_unpaid ? HoldReason::account_unpaid
@@ -221,6 +222,7 @@ bool Engine::Impl::equal_record_is_in_flight(const Reading& reading) const {
 
 void Engine::Impl::reading_complete(const Reading& reading) {
     unknowns_in_row_ = 0;
+    api_readable_ = true;
     holds_.probe_all_at_once(now_);
     if (equal_record_is_in_flight(reading)) {
         for (const outbox::ClaimedRecord& record : reading.records()) {

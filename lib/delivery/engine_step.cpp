@@ -85,6 +85,7 @@ void Engine::Impl::work(Step& step) {
         look_for_unknowns();
     }
     start_connect(step, now_open);
+    start_ask(step, now_open);
     start_sends(step, now_open);
     start_reads(step, now_open);
     step.wake_at = next_wake(now_open);
@@ -136,6 +137,9 @@ std::size_t Engine::Impl::wanted_claims(Gate gate) const {
         return 0;
     }
     if (gate == Gate::probe) {
+        if (ask_) {
+            return 0;
+        }
         return due_unknowns_.empty() || probe_record_next_ ? 1 : 0;
     }
     if (pacer_.on(now_)) {
@@ -280,11 +284,27 @@ void Engine::Impl::start_connect(Step& step, Gate gate) {
     if (gate == Gate::shut || proven() || connecting() || free_connections() == 0) {
         return;
     }
-    if (wanted_claims(gate) == 0 && !read_wanted(gate)) {
+    const bool ask = gate == Gate::probe && ask_;
+    if (wanted_claims(gate) == 0 && !read_wanted(gate) && !ask) {
         return;
     }
     Task task{.id = next_task_++, .kind = Task::Kind::connect};
     flights_.emplace(task.id, Flight{.kind = Task::Kind::connect, .probe = gate == Gate::probe});
+    step.start.push_back(std::move(task));
+}
+
+/// Asks the API something harmless, to learn whether it is there at all.
+void Engine::Impl::start_ask(Step& step, Gate gate) {
+    if (!holds_.any()) {
+        ask_.reset();
+    }
+    if (gate != Gate::probe || !ask_ || !proven()) {
+        return;
+    }
+    Task task{.id = next_task_++, .kind = Task::Kind::send};
+    task.request = ask_->is_number() ? core::conversation_request(ask_->name())
+                                     : core::find_conversation_request(ask_->name());
+    flights_.emplace(task.id, Flight{.kind = Task::Kind::send, .probe = true});
     step.start.push_back(std::move(task));
 }
 
@@ -315,7 +335,7 @@ void Engine::Impl::send(Step& step, outbox::ClaimedRecord record, bool probe) {
 
 bool Engine::Impl::read_wanted(Gate gate) const {
     if (gate == Gate::probe) {
-        return !due_unknowns_.empty() && (!probe_record_next_ || !claimable_);
+        return !ask_ && !due_unknowns_.empty() && (!probe_record_next_ || !claimable_);
     }
     const auto limit = static_cast<std::size_t>(std::max(policy_.connections / 2, 1));
     return gate == Gate::open && !due_unknowns_.empty() && readings_.size() < limit;
@@ -361,7 +381,7 @@ void Engine::Impl::read(Step& step, const std::string& conversation, OpenReading
 }
 
 std::optional<core::OutboxMs> Engine::Impl::work_at(Gate gate) const {
-    if (claimable_ || !due_unknowns_.empty()) {
+    if (claimable_ || !due_unknowns_.empty() || ask_) {
         return now_;
     }
     (void)gate;

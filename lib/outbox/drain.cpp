@@ -199,6 +199,9 @@ void DrainJob::settle(Tables& tables, const Settlement& settlement) {
         case Settlement::To::delivered:
             return deliver(tables, row, settlement);
         case Settlement::To::waiting:
+            if (settlement.behind) {
+                row.turn = tables.last_turn();
+            }
             return tables.wait_again(row, settlement.due);
         case Settlement::To::unknown:
             row.due = settlement.due;

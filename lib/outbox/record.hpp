@@ -83,6 +83,7 @@ struct Settlement {
     std::int64_t key = 0;
     To to = To::waiting;
     core::OutboxMs due = 0;          ///< waiting, unknown
+    bool behind = false;             ///< waiting: behind all accepted so far, as if requeued
     bool counts_attempt = false;     ///< attempts + 1
     std::optional<int> last_status;  ///< what to remember as the last answer
     std::string last_error;          ///< and its words; empty with no status: leave as it was

@@ -17,7 +17,7 @@ constexpr Time request_timeout = 30'000;
 /// After the faults: the longest hold is an hour, and some need two of its kind.
 constexpr Time drained_within = 8 * 60 * minute;
 constexpr std::uint64_t steps_at_one_time = 5'000;
-constexpr int attempts_bound = 120;
+constexpr int attempts_bound = 260;  // a missing conversation is asked for until its grace is over
 
 core::ConversationKey conversation_key(int number) {
     return {number % 3 == 2 ? "#" + std::to_string(5'000 + number) : "=c" + std::to_string(number)};
@@ -29,8 +29,8 @@ Simulation::Simulation(const Scenario& scenario, const std::filesystem::path& fo
     : scenario_(scenario),
       file_(folder / "feedback.db"),
       trace_(trace),
-      random_(scenario.seed * 3 + 1),
-      engine_random_(scenario.seed * 3 + 2),
+      random_(test::TestRandom{scenario.seed ^ 0x1111'1111}.next()),
+      engine_random_(test::TestRandom{scenario.seed ^ 0x2222'2222}.next()),
       server_(scenario_, random_) {
     clock_.skew = scenario_.device_skew;
 }
@@ -410,16 +410,22 @@ void Simulation::check() {
         left += record.left_to_person ? 1 : 0;
     }
     result_.left = left;
-    if (status.waiting != 0 || status.claimed != 0 || status.unknown != left) {
+    // What alone draws a firewall's answer cannot be told from an intercepted way: reported.
+    std::uint64_t reported = 0;
+    for (const Record& record : store_->list({.state = RecordState::waiting}, 1'000)) {
+        const auto one = std::ranges::find(submitted_, record.id, &Submitted::id);
+        reported += one->may_die && status.hold && status.hold->reason == HoldReason::endpoint;
+    }
+    if (status.waiting != reported || status.claimed != 0 || status.unknown != left) {
         problem("not drained: waiting " + std::to_string(status.waiting) + " claimed " +
                 std::to_string(status.claimed) + " unknown " + std::to_string(status.unknown) +
                 " of which left " + std::to_string(left) + " hold " +
                 (status.hold ? std::string{to_string(status.hold->reason)} : "none"));
     }
-    if (wake_at_) {
+    if (wake_at_ && reported == 0) {
         problem("a timer is armed though nothing is left to do");
     }
-    if (!engine_->settled()) {
+    if (!engine_->settled() && reported == 0) {
         problem("drained, and yet not settled");
     }
     check_rows(status);
@@ -488,8 +494,9 @@ void Simulation::check_order() {
             continue;
         }
         std::size_t& newest = last[row.conversation];
-        const bool doubled_anyway = scenario_.refuses_reading;
-        if (entry->second < newest && !doubled_anyway) {
+        // A record that a firewall would not let through stepped aside for the others.
+        const bool allowed = scenario_.refuses_reading || scenario_.has_poison;
+        if (entry->second < newest && !allowed) {
             problem("out of order in " + row.conversation + ": " + row.record);
         }
         newest = std::max(newest, entry->second);
