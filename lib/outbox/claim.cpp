@@ -57,11 +57,21 @@ bool Claimer::spend() {
 }
 
 std::optional<std::int64_t> Claimer::due_retry() {
+    {
+        // Requeued ones, once nothing fresh can stand before them.
+        sqlite::Rows rows = tables_.database().query(
+            "SELECT key FROM record INDEXED BY work WHERE lane = 3 AND lane IN (3, 4, 5)"
+            " AND due <= ? ORDER BY due LIMIT 1",
+            Tables::behind_cursor(tables_.cursor_turn()));
+        if (rows.next()) {
+            return rows.integer(0);
+        }
+    }
     const core::OutboxMs until =
         request_.ignore_due ? std::numeric_limits<core::OutboxMs>::max() : tables_.now();
     sqlite::Rows rows = tables_.database().query(
-        "SELECT key FROM record INDEXED BY work WHERE lane = 3 AND lane IN (3, 4, 5) AND due <= ?"
-        " ORDER BY due LIMIT 1",
+        "SELECT key FROM record INDEXED BY work WHERE lane = 3 AND lane IN (3, 4, 5)"
+        " AND due >= 0 AND due <= ? ORDER BY due LIMIT 1",
         until);
     return rows.next() ? std::optional{rows.integer(0)} : std::nullopt;
 }
@@ -155,6 +165,11 @@ bool Claimer::try_claim(RowState& row) {
     }
     if (!is_head(row.lane) && tables_.has_open(row.conversation)) {
         tables_.move(row, Lane::parked);
+        tables_.put_in_order(row.conversation);
+        return false;
+    }
+    if (row.lane == Lane::other_kind && row.due > tables_.now() && !request_.ignore_due) {
+        tables_.move(row, Lane::retry);  // it had been tried: its backoff goes on
         return false;
     }
     if (!origin_) {

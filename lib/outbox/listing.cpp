@@ -11,6 +11,7 @@ namespace agentsight::outbox {
 namespace {
 
 constexpr int rows_a_page = 4096;
+constexpr std::uint64_t short_history = 20'000;
 
 Record to_record(sqlite::Database& database, const RowState& row, core::OutboxMs now,
                  core::UtcMs utc_now) {
@@ -31,7 +32,7 @@ Record to_record(sqlite::Database& database, const RowState& row, core::OutboxMs
     record.credential_kind = row.kind;
     record.submitted_at = row.submitted.utc_ms;
     const bool has_due = row.lane == Lane::retry || row.lane == Lane::unknown;
-    if (has_due && row.due) {
+    if (has_due && row.due && *row.due >= 0) {
         record.due_at = utc_now + (*row.due - now);
     }
     record.delivered_at = row.delivered;
@@ -103,6 +104,9 @@ void Listing::start(sqlite::Database& database) {
         }
         after_ = *key;
     }
+    walks_keys_ =
+        (filter_.state == RecordState::delivered && ledger.kept_delivered > short_history) ||
+        (filter_.state == RecordState::discarded && ledger.kept_discarded > short_history);
     if (filter_.state == RecordState::waiting) {
         if (static_cast<std::uint64_t>(last) == ledger.not_waiting()) {
             done_ = true;

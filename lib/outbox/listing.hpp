@@ -43,6 +43,7 @@ class Listing {
     Only only_;
     std::optional<std::string> conversation_;
     bool started_ = false;
+    bool walks_keys_ = false;
     bool done_ = false;
     std::int64_t after_ = 0;
     std::uint64_t counted_ = 0;

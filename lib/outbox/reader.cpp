@@ -326,7 +326,7 @@ std::optional<std::string> Reader::known_row(const core::ConversationKey& conver
         sqlite::Rows rows = database.query(
             "SELECT server_id FROM (SELECT server_id, conversation, server_time, origin"
             " FROM record INDEXED BY history WHERE lane = 8 AND lane IN (8, 9)"
-            " ORDER BY key DESC LIMIT ?) WHERE conversation = ? AND server_time >= ?"
+            " ORDER BY turn DESC LIMIT ?) WHERE conversation = ? AND server_time >= ?"
             " AND origin = (SELECT number FROM origin WHERE text = ?) AND server_id IS NOT NULL"
             " LIMIT 1",
             control_rows, conversation.value, since, origin);

@@ -47,7 +47,7 @@ CREATE INDEX open ON record(conversation, lane, turn) WHERE lane IN (1, 3, 4, 5)
 CREATE INDEX work ON record(lane, due) WHERE lane IN (3, 4, 5);
 CREATE INDEX other_kind ON record(kind, turn) WHERE lane = 2;
 CREATE INDEX rare ON record(lane) WHERE lane IN (5, 6, 7);
-CREATE INDEX history ON record(lane) WHERE lane IN (8, 9);
+CREATE INDEX history ON record(lane, turn) WHERE lane IN (8, 9);
 
 CREATE TABLE caller_id(
     id BLOB PRIMARY KEY,

@@ -152,37 +152,47 @@ void Tables::move(RowState& row, Lane to) {
     count(row, from, -1);
     count(row, to, +1);
     row.lane = to;
-    row.turn = row.own_turn();
+    // Settled ones stand in the order in which they were settled: the oldest goes first.
+    const bool settled = to == Lane::delivered || to == Lane::discarded;
+    row.turn =
+        settled ? static_cast<std::int64_t>(ledger_.delivered + ledger_.discarded) : row.own_turn();
     write_row(database_, row);
     changed_ = true;
     if (is_waiting(to) || to == Lane::claimed || to == Lane::unknown || to == Lane::left) {
         ledger_.low_key = std::min(ledger_.low_key, row.key);
     }
     if (is_head(from) && !is_head(to)) {
-        promote(row.conversation);
+        put_in_order(row.conversation);
     }
 }
 
 void Tables::wait_again(RowState& row, core::OutboxMs due) {
-    row.due = due;
-    if (is_head(row.lane) && heads(row.conversation) == 1 && !first_parked(row.conversation)) {
+    row.turn = row.own_turn();
+    row.due = due_of(*row.turn, due);
+    if (is_head(row.lane) && heads(row.conversation).size() == 1 &&
+        !first_parked(row.conversation)) {
         return move(row, Lane::retry);  // the usual case: it alone is open
     }
     // Parked first: another may be the head, or have the earlier turn.
     move(row, Lane::parked);
-    promote(row.conversation);
+    put_in_order(row.conversation);
     if (const auto now = read_row(database_, row.key)) {
         row.lane = now->lane;
         row.due = now->due;
     }
 }
 
-std::int64_t Tables::heads(const std::string& conversation) {
+std::vector<Tables::Place> Tables::heads(const std::string& conversation) {
     sqlite::Rows rows = database_.query(
-        "SELECT count(*) FROM (SELECT 1 FROM record INDEXED BY open WHERE conversation = ?"
-        " AND lane > 1 AND lane IN (1, 3, 4, 5) LIMIT 2)",
+        "SELECT key, lane, turn, due FROM record INDEXED BY open WHERE conversation = ?"
+        " AND lane > 1 AND lane IN (1, 3, 4, 5) LIMIT 2",
         conversation);
-    return rows.next() ? rows.integer(0) : 0;
+    std::vector<Place> found;
+    while (rows.next()) {
+        found.push_back({rows.integer(0), static_cast<Lane>(rows.integer(1)), rows.integer(2),
+                         rows.maybe_integer(3)});
+    }
+    return found;
 }
 
 bool Tables::has_open(const std::string& conversation) {
@@ -194,23 +204,38 @@ bool Tables::has_open(const std::string& conversation) {
         .next();
 }
 
-std::optional<std::int64_t> Tables::first_parked(const std::string& conversation) {
+std::optional<Tables::Place> Tables::first_parked(const std::string& conversation) {
     sqlite::Rows rows = database_.query(
-        "SELECT key FROM record INDEXED BY open WHERE conversation = ? AND lane = 1"
+        "SELECT key, turn, due FROM record INDEXED BY open WHERE conversation = ? AND lane = 1"
         " AND lane IN (1, 3, 4, 5) ORDER BY turn LIMIT 1",
         conversation);
-    return rows.next() ? std::optional{rows.integer(0)} : std::nullopt;
+    if (!rows.next()) {
+        return std::nullopt;
+    }
+    return Place{rows.integer(0), Lane::parked, rows.integer(1), rows.maybe_integer(2)};
 }
 
-void Tables::promote(const std::string& conversation) {
-    if (heads(conversation) > 0) {
+void Tables::put_in_order(const std::string& conversation) {
+    const std::vector<Place> found = heads(conversation);
+    if (found.size() > 1 || (found.size() == 1 && found[0].lane != Lane::retry)) {
         return;
     }
-    if (const auto key = first_parked(conversation)) {
-        database_.execute("UPDATE record SET lane = 3, due = max(ifnull(due, 0), ?) WHERE key = ?",
-                          now_, *key);
-        changed_ = true;
+    const auto first = first_parked(conversation);
+    if (!first || (!found.empty() && found[0].turn < first->turn)) {
+        return;
     }
+    if (!found.empty()) {
+        // Requeued, or left alone for its kind, and so the head before an earlier one came.
+        database_.execute("UPDATE record SET lane = 1 WHERE key = ?", found[0].key);
+    }
+    const core::OutboxMs due = std::max(first->due.value_or(0), now_);
+    database_.execute("UPDATE record SET lane = 3, due = ? WHERE key = ?", due_of(first->turn, due),
+                      first->key);
+    changed_ = true;
+}
+
+core::OutboxMs Tables::due_of(std::int64_t turn, core::OutboxMs due) const {
+    return turn > cursor_turn() ? behind_cursor(turn) : due;
 }
 
 std::int64_t Tables::origin_number(const std::string& text) {

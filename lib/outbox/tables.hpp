@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -68,10 +69,17 @@ class Tables {
     /// Into waiting again, at its place in its conversation, due at `due`.
     void wait_again(RowState& row, core::OutboxMs due);
     bool has_open(const std::string& conversation);
-    /// Where a conversation has parked records and no head, its first one becomes due.
-    void promote(const std::string& conversation);
+    /// The open record of the earliest turn is its conversation's head, unless a claimed or
+    /// unknown one is.
+    void put_in_order(const std::string& conversation);
     /// A turn behind everything accepted so far.
     std::int64_t last_turn() const { return 2 * last_.key + 1; }
+    /// Turns up to this one have been looked at: no fresh record has an earlier one.
+    std::int64_t cursor_turn() const { return 2 * ledger_.fresh_cursor + 1; }
+    /// The due time that stands for "once the cursor has passed `turn`": before all others.
+    static constexpr core::OutboxMs behind_cursor(std::int64_t turn) {
+        return std::numeric_limits<core::OutboxMs>::min() + turn;
+    }
 
     // --- delivered -----------------------------------------------------------------------
     std::int64_t origin_number(const std::string& text);
@@ -86,8 +94,16 @@ class Tables {
 
   private:
     void count(const RowState& row, Lane lane, std::int64_t change);
-    std::int64_t heads(const std::string& conversation);  ///< 0, 1, or 2 for more
-    std::optional<std::int64_t> first_parked(const std::string& conversation);
+    struct Place {
+        std::int64_t key;
+        Lane lane;
+        std::int64_t turn;
+        std::optional<core::OutboxMs> due;
+    };
+    std::vector<Place> heads(const std::string& conversation);  ///< at most two of them
+    std::optional<Place> first_parked(const std::string& conversation);
+    /// Fresh records of its conversation may still stand before a requeued one.
+    core::OutboxMs due_of(std::int64_t turn, core::OutboxMs due) const;
 
     sqlite::Database& database_;
     TableLimits limits_;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,6 +47,11 @@ struct Outboxed {
         if (options.path.empty()) {
             options.path = folder / "feedback.db";
         }
+        options.on_event = [this](const Event& event) {
+            const std::lock_guard lock{mutex};
+            events.push_back(event);
+        };
+        options.on_work = [this] { ++rings; };
         open();
     }
 
@@ -116,6 +123,9 @@ struct Outboxed {
     TemporaryFolder folder;
     TestClock clock;
     TestRandom random{7};
+    std::mutex mutex;
+    std::vector<Event> events;
+    std::atomic<int> rings{0};
     outbox::StoreOptions options;
     Credential::Kind kind = Credential::Kind::api_key;
     std::unique_ptr<outbox::Store> store;
