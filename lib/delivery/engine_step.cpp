@@ -106,8 +106,10 @@ Engine::Impl::Gate Engine::Impl::gate() const {
     return until && *until <= now_ && !probing() ? Gate::probe : Gate::shut;
 }
 
+/// A reading is one probe from its first request to its last.
 bool Engine::Impl::probing() const {
-    return std::ranges::any_of(flights_, [](const auto& flight) { return flight.second.probe; });
+    return std::ranges::any_of(flights_, [](const auto& flight) { return flight.second.probe; }) ||
+           std::ranges::any_of(readings_, [](const auto& one) { return one.second.probe; });
 }
 
 bool Engine::Impl::connecting() const {
@@ -266,7 +268,9 @@ void Engine::Impl::give_back_ready() {
 }
 
 void Engine::Impl::drop_idle_readings() {
-    std::erase_if(readings_, [](const auto& look) { return !look.second.in_flight; });
+    std::erase_if(readings_, [this](const auto& one) {
+        return !one.second.in_flight && (!one.second.probe || sending_stopped());
+    });
 }
 
 void Engine::Impl::look_for_unknowns() {
@@ -342,13 +346,13 @@ bool Engine::Impl::read_wanted(Gate gate) const {
 }
 
 void Engine::Impl::start_reads(Step& step, Gate gate) {
-    if (gate == Gate::shut) {
-        return;
-    }
     for (auto& [conversation, look] : readings_) {
         if (!look.in_flight && free_connections() > 0) {
             read(step, conversation, look);
         }
+    }
+    if (gate == Gate::shut) {
+        return;
     }
     while (proven() && !probing() && read_wanted(gate) && free_connections() > 0) {
         const core::ConversationKey conversation = due_unknowns_.front().feedback.conversation;
