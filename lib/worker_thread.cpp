@@ -16,6 +16,9 @@ using std::chrono::milliseconds;
 
 /// Without FIFOs nobody can wake us: look this often.
 constexpr milliseconds poll_interval{30'000};
+/// So long after the last delivery the files are tidied, once: the text of what was delivered
+/// leaves the WAL, and space goes back. Sooner would add syncs between two deliveries.
+constexpr milliseconds tidy_after{2'000};
 /// A suspend shows as boot time running ahead of the monotonic clock.
 constexpr std::int64_t suspend_threshold_ms = 2'000;
 
@@ -91,6 +94,7 @@ Worker::Thread::Thread(Worker& worker)
       work_(context_.get_executor()),
       timer_(context_),
       close_timer_(context_),
+      tidy_timer_(context_),
       bell_(beside(store_, "-bell")),
       sign_(beside(store_, "-alive")),
       queue_(beside(store_, "-lock")),
@@ -308,6 +312,7 @@ void Worker::Thread::drain() {
     start_tasks(std::move(step.start));
     relay_events();
     arm(step.wake_at);
+    plan_tidying();
     if (kind_ == Credential::Kind::none && in_flight_ == 0) {
         no_credential_told_ = true;
         resign();  // the hold is written down; whoever has a credential may drain
@@ -466,7 +471,45 @@ void Worker::Thread::arm_in(milliseconds wait) {
     });
 }
 
+bool Worker::Thread::idle() const {
+    return started_ && in_flight_ == 0 && !worker_.news_ && engine_->settled();
+}
+
+void Worker::Thread::plan_tidying() {
+    if (tidying_planned_ || !idle() || store_.commits() == tidied_) {
+        return;
+    }
+    tidying_planned_ = true;
+    const std::uint64_t commits = store_.commits();
+    tidy_timer_.expires_after(tidy_after);
+    tidy_timer_.async_wait([this, commits](const boost::system::error_code& error) {
+        tidying_planned_ = false;
+        if (error) {
+            return;
+        }
+        if (store_.commits() == commits) {
+            tidy_if_idle();
+        } else {
+            plan_tidying();  // there was more to do meanwhile
+        }
+    });
+}
+
+/// A convenience: what fails here fails again, and is told, where it matters.
+void Worker::Thread::tidy_if_idle() {
+    if (!idle()) {
+        return;  // planned again when it is
+    }
+    try {
+        store_.tidy();
+    } catch (const std::exception& error) {
+        worker_.relay_->log(LogLevel::warning, error.what());
+    }
+    tidied_ = store_.commits();
+}
+
 void Worker::Thread::begin_close(std::chrono::steady_clock::time_point at) {
+    close_at_ = at;
     timer_.cancel();
     if (started_) {
         engine_->pause(true);
@@ -482,6 +525,10 @@ void Worker::Thread::begin_close(std::chrono::steady_clock::time_point at) {
 
 void Worker::Thread::finish_close() noexcept {
     close_timer_.cancel();
+    tidy_timer_.cancel();
+    if (store_.commits() != tidied_ && std::chrono::steady_clock::now() < close_at_) {
+        tidy_if_idle();
+    }
     resign();
     unfollow();
     transport_.abort();
@@ -496,7 +543,7 @@ void Worker::Thread::publish() noexcept {
         view.answered = seen_request_;
         ++view.ticks;
         view.draining = started_;
-        view.settled = started_ && in_flight_ == 0 && !worker_.news_ && engine_->settled();
+        view.settled = idle();
         view.needs_person = started_ ? in_flight_ == 0 && engine_->needs_person()
                                      : kind_ == Credential::Kind::none || paused_;
         view.ended = ended_;

@@ -70,6 +70,9 @@ class Worker::Thread {
     void relay_events();
     void arm(std::optional<core::OutboxMs> at);
     void arm_in(std::chrono::milliseconds wait);
+    void plan_tidying();
+    void tidy_if_idle();
+    bool idle() const;
 
     void begin_close(std::chrono::steady_clock::time_point at);
     void finish_close() noexcept;
@@ -82,6 +85,7 @@ class Worker::Thread {
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
     boost::asio::steady_timer timer_;
     boost::asio::steady_timer close_timer_;
+    boost::asio::steady_timer tidy_timer_;
 
     os::Bell bell_;
     os::DrainerSign sign_;
@@ -110,6 +114,9 @@ class Worker::Thread {
     int failures_in_row_ = 0;
     Credential::Kind kind_;
     std::uint64_t seen_request_ = 0;
+    std::uint64_t tidied_ = 0;  ///< the store's commits when it was last tidied
+    bool tidying_planned_ = false;
+    std::chrono::steady_clock::time_point close_at_;
     std::int64_t suspend_offset_ = 0;
 };
 
