@@ -1,29 +1,18 @@
 #include "sandbox/connection.hpp"
 
 #include <array>
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/write.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <optional>
 
 #include "sandbox/composer.hpp"
-#include "sandbox/text.hpp"
-#ifdef SANDBOX_TLS
-#include <boost/asio/ssl/stream.hpp>
-#endif
+#include "sandbox/request_reader.hpp"
 
 namespace sandbox {
 namespace {
 
 namespace asio = boost::asio;
-namespace http = boost::beast::http;
-using asio::ip::tcp;
 using boost::system::error_code;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-constexpr std::uint32_t header_limit = 16 * 1024;
-constexpr std::uint64_t body_limit = 2'621'440;  // Django's DATA_UPLOAD_MAX_MEMORY_SIZE
 constexpr std::chrono::seconds lingering{5};
 constexpr std::chrono::minutes longest_hold{10};
 
@@ -31,33 +20,26 @@ std::int64_t or_else(std::int64_t value, std::int64_t fallback) {
     return value == Fault::unset ? fallback : value;
 }
 
-template <class Stream>
-constexpr bool is_plain = std::is_same_v<Stream, tcp::socket>;
-
 /// Reads a request, has it answered, writes the reply, begins again. One operation is
 /// under way at a time; everything on the server's thread.
-template <class Stream>
 class HttpConnection final : public Connection,
-                             public std::enable_shared_from_this<HttpConnection<Stream>> {
+                             public std::enable_shared_from_this<HttpConnection> {
   public:
-    HttpConnection(Stream stream, Shared& shared, ConnectionInfo info)
-        : Connection{info},
-          stream_{std::move(stream)},
-          timer_{stream_.get_executor()},
-          shared_{shared} {}
+    HttpConnection(std::unique_ptr<Stream> stream, Shared& shared, ConnectionInfo info)
+        : stream_{std::move(stream)},
+          timer_{stream_->socket().get_executor()},
+          shared_{shared},
+          info_{info} {}
+
+    const ConnectionInfo& info() const override { return info_; }
 
     void start() override {
         wait_at_most(std::chrono::seconds{30});
-        if constexpr (is_plain<Stream>) {
-            begin_request();
-        } else {
-            stream_.async_handshake(asio::ssl::stream_base::server,
-                                    [self = this->shared_from_this()](error_code error) {
-                                        if (error)
-                                            return self->close(false);
-                                        self->begin_request();
-                                    });
-        }
+        stream_->open([self = shared_from_this()](error_code error) {
+            if (error)
+                return self->close(false);
+            self->begin_request();
+        });
     }
 
     void hold() override { wait_at_most(longest_hold); }
@@ -66,12 +48,12 @@ class HttpConnection final : public Connection,
         if (closed_)
             return;
         closed_ = true;
-        const auto self = this->shared_from_this();
+        const auto self = shared_from_this();
         error_code ignored;
         if (reset)
-            socket().set_option(tcp::socket::linger{true, 0}, ignored);
+            stream_->socket().set_option(Socket::linger{true, 0}, ignored);
         timer_.cancel();
-        socket().close(ignored);
+        stream_->socket().close(ignored);
         shared_.connections.erase(self);
     }
 
@@ -81,10 +63,6 @@ class HttpConnection final : public Connection,
     }
 
   private:
-    using Parser = http::request_parser<http::string_body>;
-
-    auto& socket() { return stream_.lowest_layer(); }
-
     template <class Duration>
     void wait_at_most(Duration patience) {
         deadline_ = std::chrono::steady_clock::now() + patience;
@@ -98,11 +76,7 @@ class HttpConnection final : public Connection,
     // Reading.
 
     void begin_request() {
-        parser_.emplace();
-        parser_->eager(true);
-        parser_->header_limit(header_limit);
-        parser_->body_limit(body_limit);
-        continued_ = false;
+        reader_.reset();
         wait_at_most(std::chrono::milliseconds{shared_.hub.keep_alive_ms()});
         if (in_.empty())
             read();
@@ -111,17 +85,17 @@ class HttpConnection final : public Connection,
     }
 
     void read() {
-        stream_.async_read_some(asio::buffer(chunk_), [self = this->shared_from_this()](
-                                                          error_code error, std::size_t size) {
-            self->on_read(error, size);
-        });
+        stream_->read_some(asio::buffer(chunk_),
+                           [self = shared_from_this()](error_code error, std::size_t size) {
+                               self->on_read(error, size);
+                           });
     }
 
     void on_read(error_code error, std::size_t size) {
         if (closed_)
             return;
         if (error) {
-            if (parser_->got_some() || !in_.empty())
+            if (reader_.within_request() || !in_.empty())
                 note("closed_mid_request", "the connection ended within a request");
             return close(false);
         }
@@ -130,73 +104,43 @@ class HttpConnection final : public Connection,
     }
 
     void feed() {
-        error_code error;
-        const std::size_t used = parser_->put(asio::buffer(in_), error);
-        in_.erase(0, used);
-        if (error == http::error::need_more)
-            return need_more();
-        if (error)
-            return refuse(error);
-        if (parser_->is_done())
-            return on_request();
-        need_more();
-    }
-
-    void need_more() {
-        if (parser_->is_header_done() && !continued_ &&
-            equal_ignoring_case(parser_->get()[http::field::expect], "100-continue"))
-            return send_continue();
-        read();
+        switch (reader_.feed(in_)) {
+            case RequestReader::State::more:
+                return read();
+            case RequestReader::State::wants_continue:
+                return send_continue();
+            case RequestReader::State::complete:
+                return on_request();
+            case RequestReader::State::malformed:
+                return refuse(400, reader_.error());
+            case RequestReader::State::header_too_large:
+                return refuse(431, "the header is too large");
+            case RequestReader::State::body_too_large:
+                return refuse(413, "the body is too large");
+        }
     }
 
     void send_continue() {
-        continued_ = true;
         static constexpr std::string_view text = "HTTP/1.1 100 Continue\r\n\r\n";
-        asio::async_write(stream_, asio::buffer(text),
-                          [self = this->shared_from_this()](error_code error, std::size_t) {
-                              if (error)
-                                  return self->close(false);
-                              self->read();
-                          });
+        write(text, [](HttpConnection& self) { self.read(); });
     }
 
     /// What is no request is answered as a server in front of Django would.
-    void refuse(error_code error) {
-        note("bad_http", error.message());
-        const bool large = error == http::error::body_limit;
-        const bool header = error == http::error::header_limit;
+    void refuse(int status, const std::string& words) {
+        note("bad_http", words);
         in_.clear();
         plan_ = {};
         exchange_.reset();
-        send(html_reply(large ? 413 : header ? 431 : 400, "Bad Request"), false);
-    }
-
-    Request take_request() {
-        auto& message = parser_->get();
-        Request request;
-        request.connection = info_.number;
-        request.version = message.version();
-        request.method =
-            std::string_view{message.method_string().data(), message.method_string().size()};
-        request.target = std::string_view{message.target().data(), message.target().size()};
-        const std::size_t question = request.target.find('?');
-        request.path = request.target.substr(0, question);
-        if (question != std::string::npos)
-            request.query = parse_query(std::string_view{request.target}.substr(question + 1));
-        for (const auto& field : message)
-            request.headers.emplace_back(
-                std::string_view{field.name_string().data(), field.name_string().size()},
-                std::string_view{field.value().data(), field.value().size()});
-        request.body = std::move(message.body());
-        return request;
+        send(html_reply(status, reason_phrase(status)), false);
     }
 
     // Answering.
 
     void on_request() {
         deadline_ = SteadyTime::max();
-        Request request = take_request();
-        keep_alive_ = parser_->keep_alive();
+        Request request = reader_.take();
+        request.connection = info_.number;
+        keep_alive_ = reader_.keep_alive();
         plan_ = {};
         if (info_.control)
             return send(shared_.control(request), keep_alive_);
@@ -228,7 +172,7 @@ class HttpConnection final : public Connection,
     /// A client that sends on before it has its answer would send twice in the field.
     void look_for_early_bytes() {
         error_code ignored;
-        if (!in_.empty() || socket().available(ignored) > 0)
+        if (!in_.empty() || stream_->socket().available(ignored) > 0)
             note("pipelined", "bytes came before the answer", exchange_->request.number);
     }
 
@@ -239,12 +183,17 @@ class HttpConnection final : public Connection,
         sent_ = 0;
         if (plan_.pace)
             return drip();
-        asio::async_write(stream_, asio::buffer(wire_.bytes),
-                          [self = this->shared_from_this()](error_code error, std::size_t) {
-                              if (error)
-                                  return self->close(false);
-                              self->send_filler();
-                          });
+        write(wire_.bytes, [](HttpConnection& self) { self.send_filler(); });
+    }
+
+    /// Writes all of it and goes on; a failure ends the connection.
+    void write(std::string_view bytes, void (*then)(HttpConnection&)) {
+        stream_->write(asio::buffer(bytes),
+                       [self = shared_from_this(), then](error_code error, std::size_t) {
+                           if (error || self->closed_)
+                               return self->close(false);
+                           then(*self);
+                       });
     }
 
     void drip() {
@@ -254,17 +203,12 @@ class HttpConnection final : public Connection,
             static_cast<std::size_t>(std::max<std::int64_t>(1, or_else(pace.bytes, 1)));
         const std::size_t left = wire_.bytes.size() - sent_;
         const std::size_t size = std::min(left, sent_ == 0 && start > 0 ? start : step);
-        const auto piece = asio::buffer(wire_.bytes) + sent_;
-        asio::async_write(stream_, asio::buffer(piece, size),
-                          [self = this->shared_from_this()](error_code error, std::size_t count) {
-                              self->dripped(error, count);
-                          });
+        const auto piece = std::string_view{wire_.bytes}.substr(sent_, size);
+        sent_ += size;
+        write(piece, [](HttpConnection& self) { self.dripped(); });
     }
 
-    void dripped(error_code error, std::size_t count) {
-        if (error)
-            return close(false);
-        sent_ += count;
+    void dripped() {
         if (sent_ >= wire_.bytes.size())
             return send_filler();
         after(or_else(plan_.pace->interval_ms, 100), [](HttpConnection& self) { self.drip(); });
@@ -274,26 +218,16 @@ class HttpConnection final : public Connection,
         static const std::string letters(64 * 1024, 'x');
         if (wire_.filler == 0)
             return send_tail();
-        const auto size =
-            static_cast<std::size_t>(std::min<std::uint64_t>(wire_.filler, letters.size()));
+        const auto size = std::min<std::uint64_t>(wire_.filler, letters.size());
         wire_.filler -= size;
-        asio::async_write(stream_, asio::buffer(letters, size),
-                          [self = this->shared_from_this()](error_code error, std::size_t) {
-                              if (error)
-                                  return self->close(false);
-                              self->send_filler();
-                          });
+        write(std::string_view{letters}.substr(0, size),
+              [](HttpConnection& self) { self.send_filler(); });
     }
 
     void send_tail() {
         if (wire_.tail.empty())
             return finish();
-        asio::async_write(stream_, asio::buffer(wire_.tail),
-                          [self = this->shared_from_this()](error_code error, std::size_t) {
-                              if (error)
-                                  return self->close(false);
-                              self->finish();
-                          });
+        write(wire_.tail, [](HttpConnection& self) { self.finish(); });
     }
 
     void finish() {
@@ -322,63 +256,51 @@ class HttpConnection final : public Connection,
 
     void close_gently() {
         wait_at_most(lingering);
-        error_code ignored;
-        if constexpr (is_plain<Stream>) {
-            socket().shutdown(tcp::socket::shutdown_send, ignored);
-            discard_until_end();
-        } else {
-            stream_.async_shutdown(
-                [self = this->shared_from_this()](error_code) { self->close(false); });
-        }
+        stream_->finish([self = shared_from_this()](error_code error) {
+            if (error)
+                return self->close(false);
+            self->discard_until_end();
+        });
     }
 
     void discard_until_end() {
-        stream_.async_read_some(asio::buffer(chunk_),
-                                [self = this->shared_from_this()](error_code error, std::size_t) {
-                                    if (error || self->closed_)
-                                        return self->close(false);
-                                    self->discard_until_end();
-                                });
+        stream_->read_some(asio::buffer(chunk_),
+                           [self = shared_from_this()](error_code error, std::size_t) {
+                               if (error || self->closed_)
+                                   return self->close(false);
+                               self->discard_until_end();
+                           });
     }
 
     void after(std::int64_t ms, void (*then)(HttpConnection&)) {
         timer_.expires_after(std::chrono::milliseconds{ms});
-        timer_.async_wait([self = this->shared_from_this(), then](error_code error) {
+        timer_.async_wait([self = shared_from_this(), then](error_code error) {
             if (!error && !self->closed_)
                 then(*self);
         });
     }
 
-    Stream stream_;
-    asio::steady_timer timer_;
+    std::unique_ptr<Stream> stream_;
+    Timer timer_;
     Shared& shared_;
+    ConnectionInfo info_;
     std::array<char, 16 * 1024> chunk_;
     std::string in_;  ///< read and not yet parsed
-    std::optional<Parser> parser_;
+    RequestReader reader_;
     std::optional<Exchange> exchange_;
     Plan plan_;
     Wire wire_;
     std::size_t sent_ = 0;
     SteadyTime deadline_ = SteadyTime::max();
-    bool continued_ = false;
     bool keep_alive_ = true;
     bool closed_ = false;
 };
 
 }  // namespace
 
-std::shared_ptr<Connection> make_connection(tcp::socket socket, Shared& shared,
+std::shared_ptr<Connection> make_connection(std::unique_ptr<Stream> stream, Shared& shared,
                                             ConnectionInfo info) {
-    return std::make_shared<HttpConnection<tcp::socket>>(std::move(socket), shared, info);
+    return std::make_shared<HttpConnection>(std::move(stream), shared, info);
 }
-
-#ifdef SANDBOX_TLS
-std::shared_ptr<Connection> make_tls_connection(tcp::socket socket, asio::ssl::context& tls,
-                                                Shared& shared, ConnectionInfo info) {
-    using Stream = asio::ssl::stream<tcp::socket>;
-    Stream stream{std::move(socket), tls};
-    return std::make_shared<HttpConnection<Stream>>(std::move(stream), shared, info);
-}
-#endif
 
 }  // namespace sandbox

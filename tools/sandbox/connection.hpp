@@ -1,17 +1,12 @@
 #pragma once
 
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <unordered_set>
 
 #include "sandbox/hub.hpp"
-
-namespace boost::asio::ssl {
-class context;
-}
+#include "sandbox/stream.hpp"
 
 namespace sandbox {
 
@@ -33,12 +28,8 @@ struct ConnectionInfo {
 /// One accepted connection, plain or TLS. Lives in Shared::connections until it is closed.
 class Connection {
   public:
-    explicit Connection(ConnectionInfo info) : info_{info} {}
     virtual ~Connection() = default;
-    Connection(const Connection&) = delete;
-    Connection& operator=(const Connection&) = delete;
-
-    const ConnectionInfo& info() const { return info_; }
+    virtual const ConnectionInfo& info() const = 0;
     /// Begins to read requests.
     virtual void start() = 0;
     /// Holds the connection without ever reading from it.
@@ -46,17 +37,9 @@ class Connection {
     virtual void close(bool reset) = 0;
     /// Closes it if its patience is over.
     virtual void sweep(std::chrono::steady_clock::time_point now) = 0;
-
-  protected:
-    const ConnectionInfo info_;
 };
 
-std::shared_ptr<Connection> make_connection(boost::asio::ip::tcp::socket socket, Shared& shared,
+std::shared_ptr<Connection> make_connection(std::unique_ptr<Stream> stream, Shared& shared,
                                             ConnectionInfo info);
-#ifdef SANDBOX_TLS
-std::shared_ptr<Connection> make_tls_connection(boost::asio::ip::tcp::socket socket,
-                                                boost::asio::ssl::context& tls, Shared& shared,
-                                                ConnectionInfo info);
-#endif
 
 }  // namespace sandbox

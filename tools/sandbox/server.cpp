@@ -3,9 +3,8 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-#include <boost/asio/io_context.hpp>
+#include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <future>
 #include <stdexcept>
 #include <thread>
@@ -21,6 +20,7 @@ namespace sandbox {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using boost::system::error_code;
+using Acceptor = asio::basic_socket_acceptor<tcp, Executor>;
 
 namespace {
 
@@ -107,18 +107,18 @@ class Server::Impl {
 #endif
     }
 
-    static void bind(tcp::acceptor& acceptor, std::uint16_t port) {
+    static void bind(Acceptor& acceptor, std::uint16_t port) {
         acceptor.open(tcp::v4());
         keep_to_ourselves(acceptor.native_handle());
-        acceptor.set_option(tcp::acceptor::reuse_address{true});
+        acceptor.set_option(Acceptor::reuse_address{true});
         acceptor.bind(loopback(port));
     }
 
     /// A port the system picks is picked by another socket and then asked for by name: only
     /// so does it stay ours while the link is down.
-    static void listen(tcp::acceptor& acceptor, std::uint16_t port) {
+    static void listen(Acceptor& acceptor, std::uint16_t port) {
         try {
-            tcp::acceptor picker{acceptor.get_executor()};
+            Acceptor picker{acceptor.get_executor()};
             bind(picker, port);
             bind(acceptor, picker.local_endpoint().port());
             acceptor.listen(backlog);
@@ -129,7 +129,7 @@ class Server::Impl {
     }
 
     void schedule(std::int64_t ms, std::function<void()> run) {
-        auto timer = std::make_shared<asio::steady_timer>(context_, std::chrono::milliseconds{ms});
+        auto timer = std::make_shared<Timer>(context_, std::chrono::milliseconds{ms});
         timer->async_wait([timer, run = std::move(run)](error_code error) {
             if (!error)
                 run();
@@ -140,7 +140,7 @@ class Server::Impl {
         if (accepting_ || link_ != Link::up)
             return;
         accepting_ = true;
-        api_.async_accept([this](error_code error, tcp::socket socket) {
+        api_.async_accept([this](error_code error, Socket socket) {
             accepting_ = false;
             if (error == asio::error::operation_aborted)
                 return accept_api();
@@ -152,7 +152,7 @@ class Server::Impl {
     }
 
     /// Faults of the beginning; only slow_accept keeps the next connection waiting.
-    void greet(tcp::socket socket) {
+    void greet(Socket socket) {
         std::optional<Fault> fault;
         const std::uint64_t number = hub_.open_connection(fault);
         const auto connection = make(std::move(socket), number);
@@ -173,27 +173,28 @@ class Server::Impl {
         accept_api();
     }
 
-    std::shared_ptr<Connection> make(tcp::socket socket, std::uint64_t number) {
+    std::shared_ptr<Connection> make(Socket socket, std::uint64_t number) {
 #ifdef SANDBOX_TLS
         if (secure_)
-            return make_tls_connection(std::move(socket), tls_, shared_, {number, false});
+            return make_connection(tls_stream(std::move(socket), tls_), shared_, {number, false});
 #endif
-        return make_connection(std::move(socket), shared_, {number, false});
+        return make_connection(plain_stream(std::move(socket)), shared_, {number, false});
     }
 
     void accept_control() {
-        steering_.async_accept([this](error_code error, tcp::socket socket) {
+        steering_.async_accept([this](error_code error, Socket socket) {
             if (error)
                 return schedule(50, [this] { accept_control(); });
             prepare(socket);
-            const auto connection = make_connection(std::move(socket), shared_, {0, true});
+            const auto connection =
+                make_connection(plain_stream(std::move(socket)), shared_, {0, true});
             shared_.connections.insert(connection);
             connection->start();
             accept_control();
         });
     }
 
-    static void prepare(tcp::socket& socket) {
+    static void prepare(Socket& socket) {
         keep_to_ourselves(socket.native_handle());
         error_code ignored;
         socket.set_option(tcp::no_delay{true}, ignored);
@@ -222,7 +223,7 @@ class Server::Impl {
     /// that nobody accepts.
     void fill_queue() {
         for (int count = 0; count < 2; ++count) {
-            tcp::socket filler{context_, tcp::v4()};
+            Socket filler{context_, tcp::v4()};
             keep_to_ourselves(filler.native_handle());
             filler.async_connect(loopback(port_), [](error_code) {});
             fillers_.push_back(std::move(filler));
@@ -257,8 +258,8 @@ class Server::Impl {
     Hub hub_;
     Control control_;
     Shared shared_;
-    tcp::acceptor api_{context_};
-    tcp::acceptor steering_{context_};
+    Acceptor api_{context_};
+    Acceptor steering_{context_};
 #ifdef SANDBOX_TLS
     asio::ssl::context tls_{asio::ssl::context::tls_server};
 #endif
@@ -267,7 +268,7 @@ class Server::Impl {
     bool secure_ = false;
     Link link_ = Link::up;
     bool accepting_ = false;
-    std::vector<tcp::socket> fillers_;
+    std::vector<Socket> fillers_;
     std::thread thread_;
 };
 
