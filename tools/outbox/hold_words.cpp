@@ -16,14 +16,22 @@ std::string answer(const Hold& hold) {
     return words.empty() ? words : " (" + words + ")";
 }
 
-std::string next_try(const Hold& hold) {
+std::string next_try(const Hold& hold, bool has_drainer) {
+    if (!has_drainer) {
+        return hold.reason == HoldReason::throttled && hold.until
+                   ? "run `agentsight-outbox drain` after " + iso8601(*hold.until)
+                   : std::string(
+                         "no process is sending: start the application, or run "
+                         "`agentsight-outbox drain`");
+    }
     return hold.until ? "it is tried again by itself at " + iso8601(*hold.until)
                       : std::string("it is tried again by itself");
 }
 
 }  // namespace
 
-HoldWords hold_words(const Hold& hold) {
+HoldWords hold_words(const Hold& hold, bool has_drainer) {
+    const std::string then = next_try(hold, has_drainer);
     const std::string since = " since " + iso8601(hold.since);
     switch (hold.reason) {
         case HoldReason::person:
@@ -41,44 +49,46 @@ HoldWords hold_words(const Hold& hold) {
                     "renew the subscription (another key changes nothing); nothing is lost"};
         case HoldReason::link_down:
             return {"there is no way through to the server" + since + answer(hold),
-                    "check the network; " + next_try(hold)};
+                    "check the network; " + then};
         case HoldReason::throttled:
             return {"the server asked to wait" + since + answer(hold),
-                    "nothing to do; " + next_try(hold)};
+                    (has_drainer ? "nothing to do; " : "") + then};
         case HoldReason::route_lost:
             return {"neither of the API's routes answers any more" + since + answer(hold),
-                    "check the endpoint, or update the application; " + next_try(hold)};
+                    "check the endpoint, or update the application; " + then};
         case HoldReason::endpoint:
             return {"something else than the API answers at the endpoint" + since + answer(hold),
-                    "check the endpoint's URL and what stands before it; " + next_try(hold)};
+                    "check the endpoint's URL and what stands before it; " + then};
         case HoldReason::proxy:
             return {"a proxy or a portal wants to be answered first" + since + answer(hold),
-                    "sign in to the network, or set the proxy's credential; " + next_try(hold)};
+                    "sign in to the network, or set the proxy's credential; " + then};
         case HoldReason::refusals:
             return {"the server refused one record after the other" + since + answer(hold),
                     "look at `agentsight-outbox list --state dead`, update the application, then "
                     "`agentsight-outbox release`"};
         case HoldReason::outage:
             return {"the server answers nothing but errors" + since + answer(hold),
-                    "nothing to do; " + next_try(hold)};
+                    (has_drainer ? "nothing to do; " : "") + then};
     }
-    return {"sending waits" + since + answer(hold), next_try(hold)};
+    return {"sending waits" + since + answer(hold), then};
 }
 
 std::optional<HoldWords> obstacle(const Status& status) {
-    if (status.hold) {
-        return hold_words(*status.hold);
-    }
-    if (status.drainer && status.drainer->stopped && open_records(status) > 0) {
+    const bool is_held_by_person = status.hold && status.hold->reason == HoldReason::person;
+    if (status.drainer && status.drainer->stopped && open_records(status) > 0 &&
+        !is_held_by_person) {
         const std::string pid = std::to_string(status.drainer->pid);
         return HoldWords{"the process that sends, " + pid + ", is stopped",
                          "continue it (`kill -CONT " + pid + "`) or end it"};
+    }
+    if (status.hold) {
+        return hold_words(*status.hold, status.drainer.has_value());
     }
     if (status.waiting > 0 && status.waiting == status.waiting_for_other_credential) {
         return HoldWords{"every waiting record was submitted under another kind of credential",
                          "drain with a credential of that kind (`list --json` names it)"};
     }
-    if (!status.drainer && status.waiting > 0) {
+    if (!status.drainer && open_records(status) > 0) {
         return HoldWords{"no process is sending",
                          "start the application, or run `agentsight-outbox drain`"};
     }

@@ -13,7 +13,8 @@ struct HoldWords {
     std::string advice;  ///< "set a new one; nothing is lost"
 };
 
-HoldWords hold_words(const Hold& hold);
+/// Without a drainer nothing ends by itself; the advice says so.
+HoldWords hold_words(const Hold& hold, bool has_drainer);
 
 /// What holds the outbox up, a hold or something else; none where nothing does.
 std::optional<HoldWords> obstacle(const Status& status);
