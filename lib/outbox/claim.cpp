@@ -165,8 +165,10 @@ bool Claimer::try_claim(RowState& row) {
     }
     if (!is_head(row.lane) && tables_.has_open(row.conversation)) {
         tables_.move(row, Lane::parked);
-        tables_.put_in_order(row.conversation);
-        return false;
+        if (tables_.put_in_order(row.conversation) != row.key) {
+            return false;
+        }
+        row.lane = Lane::retry;  // a requeued one had been the head, and stands behind it
     }
     if (row.lane == Lane::other_kind && row.due > tables_.now() && !request_.ignore_due) {
         tables_.move(row, Lane::retry);  // it had been tried: its backoff goes on

@@ -66,10 +66,18 @@ void refuse_foreign(const StoreOptions& options, const Files& files) {
     if (os::file_size(files.database) == 0) {
         return;  // nothing in it yet
     }
-    // Immutable: neither locks nor -wal nor -shm. What only the WAL knows is asked later.
-    sqlite::Database probe{files.database,
-                           {.read_only = true, .immutable = true, .vfs = options.vfs}};
-    require_ours(inspect(probe), files);
+    // Immutable: neither locks nor -wal nor -shm. What only they know is asked later.
+    try {
+        sqlite::Database probe{files.database,
+                               {.read_only = true, .immutable = true, .vfs = options.vfs}};
+        require_ours(inspect(probe), files);
+    } catch (const sqlite::Failure& failure) {
+        // Power went in a checkpoint, or while the file was made: its -wal or -journal mends it.
+        const bool may_mend = os::file_size(files.wal) != 0 || os::file_size(files.journal) != 0;
+        if (failure.trouble() != sqlite::Trouble::damaged || !may_mend) {
+            throw;
+        }
+    }
 }
 
 sqlite::Database connect_writer(const StoreOptions& options, const Files& files,

@@ -271,6 +271,7 @@ void DrainJob::prune_owned(Tables& tables, int budget) {
         std::string last;
         while (rows.next()) {
             if (seen > 0 && rows.integer(0) != origin) {
+                seen = budget;  // there is more, of another origin
                 break;
             }
             ++seen;
@@ -280,8 +281,9 @@ void DrainJob::prune_owned(Tables& tables, int budget) {
                 old.push_back(last);
             }
         }
-        memory_.owned_origin = seen > 0 ? origin : 0;
-        memory_.owned_id = last;
+        const bool at_the_end = seen < budget;
+        memory_.owned_origin = at_the_end ? 0 : origin;
+        memory_.owned_id = at_the_end ? std::string{} : last;
     }
     for (const std::string& server_id : old) {
         tables.database().execute("DELETE FROM owned WHERE origin = ? AND server_id = ?", origin,

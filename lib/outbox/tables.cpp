@@ -36,18 +36,19 @@ void Tables::begin(const core::Moment& moment) {
         known_version_ = database_.data_version();
     }
     ledger_ = saved_;
-    const std::int64_t offset =
-        axis_offset(moment, ledger_.boot_id, ledger_.axis_offset, ledger_.last_seen);
-    now_ = std::max(moment.boot_ms + offset, ledger_.last_seen);
+    if (ledger_.boot_id != moment.boot_id) {
+        // The file's time goes on where it stood; written once a boot.
+        ledger_.axis_offset =
+            axis_offset(moment, ledger_.boot_id, ledger_.axis_offset, ledger_.last_seen);
+        ledger_.boot_id = moment.boot_id;
+    }
+    now_ = std::max(moment.boot_ms + ledger_.axis_offset, ledger_.last_seen);
 }
 
 bool Tables::finish() {
     if (ledger_ == saved_) {
         return changed_;
     }
-    ledger_.axis_offset =
-        axis_offset(moment_, ledger_.boot_id, ledger_.axis_offset, ledger_.last_seen);
-    ledger_.boot_id = moment_.boot_id;
     ledger_.last_seen = now_;
     write_ledger(database_, ledger_);
     return true;
@@ -215,14 +216,14 @@ std::optional<Tables::Place> Tables::first_parked(const std::string& conversatio
     return Place{rows.integer(0), Lane::parked, rows.integer(1), rows.maybe_integer(2)};
 }
 
-void Tables::put_in_order(const std::string& conversation) {
+std::optional<std::int64_t> Tables::put_in_order(const std::string& conversation) {
     const std::vector<Place> found = heads(conversation);
     if (found.size() > 1 || (found.size() == 1 && found[0].lane != Lane::retry)) {
-        return;
+        return std::nullopt;
     }
     const auto first = first_parked(conversation);
     if (!first || (!found.empty() && found[0].turn < first->turn)) {
-        return;
+        return std::nullopt;
     }
     if (!found.empty()) {
         // Requeued, or left alone for its kind, and so the head before an earlier one came.
@@ -232,6 +233,7 @@ void Tables::put_in_order(const std::string& conversation) {
     database_.execute("UPDATE record SET lane = 3, due = ? WHERE key = ?", due_of(first->turn, due),
                       first->key);
     changed_ = true;
+    return first->key;
 }
 
 core::OutboxMs Tables::due_of(std::int64_t turn, core::OutboxMs due) const {

@@ -70,8 +70,8 @@ class Tables {
     void wait_again(RowState& row, core::OutboxMs due);
     bool has_open(const std::string& conversation);
     /// The open record of the earliest turn is its conversation's head, unless a claimed or
-    /// unknown one is.
-    void put_in_order(const std::string& conversation);
+    /// unknown one is. Returns who has become it.
+    std::optional<std::int64_t> put_in_order(const std::string& conversation);
     /// A turn behind everything accepted so far.
     std::int64_t last_turn() const { return 2 * last_.key + 1; }
     /// Turns up to this one have been looked at: no fresh record has an earlier one.

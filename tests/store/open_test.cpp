@@ -1,0 +1,301 @@
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "raw.hpp"
+#include "support.hpp"
+#include "support/child_process.hpp"
+
+using namespace agentsight;
+using namespace agentsight::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Opening {
+    TemporaryFolder folder;
+    TestClock clock;
+    TestRandom random;
+
+    std::error_code open(const fs::path& path, OutboxMode mode = OutboxMode::create) {
+        outbox::StoreOptions options;
+        options.path = path;
+        options.mode = mode;
+        return code_of([&] { outbox::Store{options, clock, random}; });
+    }
+};
+
+std::string content(const fs::path& path) {
+    std::ifstream file{path, std::ios::binary};
+    return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+std::size_t files_in(const fs::path& folder) {
+    return static_cast<std::size_t>(
+        std::distance(fs::directory_iterator{folder}, fs::directory_iterator{}));
+}
+
+}  // namespace
+
+TEST_CASE("a new outbox has the whole open profile") {
+    Outboxed box;
+    box.submit();
+    RawDatabase raw{box.options.path};
+    CHECK(raw.integer("PRAGMA application_id") == 0x4167534F);
+    CHECK(raw.integer("PRAGMA user_version") == 1);
+    CHECK(raw.text("PRAGMA journal_mode") == "wal");
+    CHECK(raw.integer("PRAGMA auto_vacuum") == 2);
+    CHECK(raw.integer("PRAGMA page_size") == 4096);
+    CHECK(raw.text("PRAGMA integrity_check") == "ok");
+}
+
+TEST_CASE("S24: files are private whatever the umask, and so are folders made") {
+    Opening opening;
+    const mode_t before = ::umask(0);
+    {
+        outbox::StoreOptions options;
+        options.path = opening.folder / "a" / "b" / "feedback.db";
+        outbox::Store store{options, opening.clock, opening.random};
+        store.submit(submission());
+        for (const auto& entry : fs::directory_iterator{opening.folder / "a" / "b"}) {
+            CAPTURE(entry.path().string());
+            CHECK((fs::status(entry.path()).permissions() & fs::perms::mask) ==
+                  (fs::perms::owner_read | fs::perms::owner_write));
+        }
+        CHECK(fs::status(opening.folder / "a").permissions() == fs::perms::owner_all);
+        CHECK(fs::status(opening.folder / "a" / "b").permissions() == fs::perms::owner_all);
+    }
+    ::umask(before);
+}
+
+TEST_CASE("a missing file is created only where that was asked for") {
+    Opening opening;
+    const fs::path path = opening.folder / "none.db";
+    CHECK(opening.open(path, OutboxMode::read_only) == errc::no_such_file);
+    CHECK(opening.open(path, OutboxMode::read_write) == errc::no_such_file);
+    CHECK(opening.open(opening.folder / "no" / "folder.db", OutboxMode::read_only) ==
+          errc::no_such_file);
+    CHECK(files_in(opening.folder.path()) == 0);
+    CHECK_FALSE(opening.open(path));
+    CHECK_FALSE(opening.open(path, OutboxMode::read_write));
+    CHECK_FALSE(opening.open(path, OutboxMode::read_only));
+}
+
+TEST_CASE("a path that is a folder is refused") {
+    Opening opening;
+    fs::create_directory(opening.folder / "folder.db");
+    for (const OutboxMode mode :
+         {OutboxMode::create, OutboxMode::read_write, OutboxMode::read_only}) {
+        CHECK(opening.open(opening.folder / "folder.db", mode) == errc::unsafe_path);
+    }
+    CHECK(opening.open(opening.folder.path() / "") == errc::unsafe_path);
+    CHECK(opening.open("") == errc::unsafe_path);
+}
+
+TEST_CASE("S23: a second name for the file is refused, a second name for its folder is not") {
+    Opening opening;
+    fs::create_directory(opening.folder / "real");
+    fs::permissions(opening.folder / "real", fs::perms::owner_all);
+    const fs::path path = opening.folder / "real" / "feedback.db";
+    REQUIRE_FALSE(opening.open(path));
+    fs::create_symlink(path, opening.folder / "link.db");
+    CHECK(opening.open(opening.folder / "link.db") == errc::unsafe_path);
+    fs::create_directory_symlink(opening.folder / "real", opening.folder / "alias");
+    {
+        outbox::StoreOptions options;
+        options.path = opening.folder / "alias" / "feedback.db";
+        outbox::Store store{options, opening.clock, opening.random};
+        CHECK(store.path() == fs::canonical(path));
+    }
+    fs::create_hard_link(path, opening.folder / "real" / "second.db");
+    CHECK(opening.open(path) == errc::unsafe_path);
+}
+
+TEST_CASE("S25: a folder that others may write is refused") {
+    Opening opening;
+    fs::create_directory(opening.folder / "shared");
+    fs::permissions(opening.folder / "shared", fs::perms::all);
+    CHECK(opening.open(opening.folder / "shared" / "feedback.db") == errc::unsafe_path);
+    CHECK(files_in(opening.folder / "shared") == 0);
+}
+
+TEST_CASE("S34: another application's database is refused and left as it was") {
+    Opening opening;
+    const fs::path path = opening.folder / "other.db";
+    for (const std::string make :
+         {"CREATE TABLE notes(text); INSERT INTO notes VALUES('theirs');",
+          "PRAGMA application_id=42;", "PRAGMA journal_mode=WAL; CREATE TABLE notes(text);",
+          "PRAGMA user_version=3;"}) {
+        CAPTURE(make);
+        fs::remove(path);
+        RawDatabase{path}.run(make);
+        const std::string before = content(path);
+        const std::size_t files = files_in(opening.folder.path());
+        for (const OutboxMode mode :
+             {OutboxMode::create, OutboxMode::read_write, OutboxMode::read_only}) {
+            CHECK(opening.open(path, mode) == errc::foreign_file);
+        }
+        CHECK(content(path) == before);
+        CHECK(files_in(opening.folder.path()) == files);
+    }
+}
+
+TEST_CASE("S33: an outbox of a newer schema is refused and byte-identical afterwards") {
+    Outboxed box;
+    box.submit();
+    box.store.reset();
+    RawDatabase{box.options.path}.run("PRAGMA user_version=2; PRAGMA wal_checkpoint(TRUNCATE);");
+    const std::string before = content(box.options.path);
+    for (const OutboxMode mode :
+         {OutboxMode::create, OutboxMode::read_write, OutboxMode::read_only}) {
+        box.options.mode = mode;
+        CHECK(code_of([&] { box.open(); }) == errc::newer_schema);
+    }
+    CHECK(content(box.options.path) == before);
+}
+
+TEST_CASE("an outbox migrated by another process while open is not written any more") {
+    Outboxed box;
+    box.submit();
+    RawDatabase{box.options.path}.run("PRAGMA user_version=2");
+    CHECK(box->submit(submission()).error == errc::newer_schema);
+    CHECK(code_of([&] { box->hold(); }) == errc::newer_schema);
+    RawDatabase{box.options.path}.run("PRAGMA user_version=1");
+    CHECK_FALSE(box->submit(submission()).error);
+}
+
+TEST_CASE("what is no database is not erased, and opened only where it may be moved aside") {
+    Opening opening;
+    const fs::path path = opening.folder / "garbage.db";
+    const std::string garbage(20'000, 'g');
+    std::ofstream{path, std::ios::binary} << garbage;
+    fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
+    CHECK(opening.open(path, OutboxMode::read_only) == errc::damaged);
+    CHECK(opening.open(path, OutboxMode::read_write) == errc::damaged);
+    CHECK(content(path) == garbage);
+}
+
+TEST_CASE("a crash while the file was being made leaves what the next open completes") {
+    Opening opening;
+    const fs::path path = opening.folder / "feedback.db";
+    SUBCASE("an empty file") {
+        std::ofstream{path};
+    }
+    SUBCASE("a first page without tables") {
+        RawDatabase{path}.run("PRAGMA auto_vacuum=2; PRAGMA journal_mode=WAL;");
+    }
+    fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
+    CHECK_FALSE(opening.open(path));
+    CHECK(RawDatabase{path}.integer("PRAGMA user_version") == 1);
+}
+
+TEST_CASE("S22: a folder that may not be written is told as read-only, and can be read") {
+    Outboxed box;
+    const std::string id = box.submit();
+    box.store.reset();
+    const auto reads_in_a_readable_folder = [&](bool companions) {
+        if (!companions) {
+            RawDatabase{box.options.path}.run("PRAGMA wal_checkpoint(TRUNCATE)");
+            for (const char* suffix : {"-wal", "-shm", "-lock", "-ballast"}) {
+                fs::remove(box.options.path.string() + suffix);
+            }
+        }
+        fs::permissions(box.folder.path(), fs::perms::owner_read | fs::perms::owner_exec);
+        const auto ending =
+            ChildProcess::run([&](ParentLink&) {
+                if (::geteuid() == 0) {
+                    // Whoever is not root is stopped by the folder's permissions.
+                    if (::chown(box.folder.path().c_str(), 65534, 65534) != 0) {
+                        return 1;
+                    }
+                    for (const auto& entry : fs::directory_iterator{box.folder.path()}) {
+                        if (::chown(entry.path().c_str(), 65534, 65534) != 0) {
+                            return 2;
+                        }
+                    }
+                    if (::setgid(65534) != 0 || ::setuid(65534) != 0) {
+                        return 3;
+                    }
+                }
+                outbox::StoreOptions options;
+                options.path = box.options.path;
+                if (code_of([&] {
+                        outbox::Store{options, box.clock, box.random};
+                    }) != errc::read_only) {
+                    return 4;
+                }
+                options.mode = OutboxMode::read_only;
+                outbox::Store store{options, box.clock, box.random};
+                return store.get(id).comment == "fine" && store.status().accepted == 1 ? 0 : 5;
+            }).wait();
+        CHECK(ending == Ending{0, 0});
+        fs::permissions(box.folder.path(), fs::perms::owner_all);
+        static_cast<void>(::chown(box.folder.path().c_str(), ::geteuid(), ::getegid()));
+        for (const auto& entry : fs::directory_iterator{box.folder.path()}) {
+            static_cast<void>(::chown(entry.path().c_str(), ::geteuid(), ::getegid()));
+        }
+    };
+    reads_in_a_readable_folder(true);
+    reads_in_a_readable_folder(false);
+}
+
+TEST_CASE("a reader sees what another process writes, and goes on after it is gone") {
+    Outboxed box;
+    const std::string first = box.submit();
+    outbox::StoreOptions options;
+    options.path = box.options.path;
+    options.mode = OutboxMode::read_only;
+    outbox::Store reader{options, box.clock, box.random};
+    CHECK(reader.status().accepted == 1);
+    auto child = ChildProcess::run([&](ParentLink& parent) {
+        Outboxed other{[&] {
+            outbox::StoreOptions same;
+            same.path = box.options.path;
+            return same;
+        }()};
+        other.submit("c9");
+        parent.tell();
+        parent.await();
+        return 0;
+    });
+    REQUIRE(child.await() == '.');
+    CHECK(reader.status().accepted == 2);
+    child.kill();
+    box.store.reset();
+    CHECK(reader.status().accepted == 2);
+    CHECK(reader.list({}, 10).size() == 2);
+    outbox::Store another{options, box.clock, box.random};
+    CHECK(another.get(first).comment == "fine");
+    CHECK(code_of([&] { another.hold(); }) == errc::read_only);
+    CHECK(another.submit(submission()).error == errc::read_only);
+}
+
+TEST_CASE("S19: a child of fork is refused, and harms nothing") {
+    Outboxed box;
+    box.submit();
+    auto child = ChildProcess::run([&](ParentLink&) {
+        const bool refused = box->submit(submission()).error == errc::forked &&
+                             code_of([&] { box->status(); }) == errc::forked &&
+                             code_of([&] { box->drain(box.request(1)); }) == errc::forked;
+        box.store.reset();
+        return refused ? 0 : 1;
+    });
+    CHECK(child.wait() == Ending{0, 0});
+    box.submit();
+    CHECK(box->status().accepted == 2);
+    CHECK(box->verify().empty());
+}
+
+TEST_CASE("after close every call says so") {
+    Outboxed box;
+    const std::string id = box.submit();
+    box->close();
+    box->close();
+    CHECK(box->submit(submission()).error == errc::closed);
+    CHECK(code_of([&] { box->status(); }) == errc::closed);
+    CHECK(code_of([&] { box->get(id); }) == errc::closed);
+    CHECK(code_of([&] { box->tidy(); }) == errc::closed);
+}
