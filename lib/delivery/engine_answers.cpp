@@ -25,6 +25,7 @@ constexpr int refusals_until_hold = 5;
 constexpr int unknowns_until_hold = 3;
 
 constexpr std::size_t remembered_bad_answers = 4'096;
+constexpr std::size_t remembered_missing = 1'024;
 
 /// A bound for devices whose boots are too short to prove how long ago something was.
 constexpr std::int64_t least_grace_attempts = 16;
@@ -220,6 +221,7 @@ void Engine::Impl::delivered(const outbox::ClaimedRecord& record, Outcome& outco
     throttle_step_ = 0;
     route_lost_[0] = route_lost_[1] = false;
     bad_answers_.erase(record.key);
+    missing_since_.erase(record.feedback.conversation.value);
     unhold(HoldReason::refusals, true);
 }
 
@@ -256,12 +258,23 @@ void Engine::Impl::refused(const outbox::ClaimedRecord& record, Settlement& sett
     }
 }
 
-/// By boot time where the first attempt was in this boot, never by the wall clock; a
-/// device that is restarted too often for that gives up by the number of attempts.
-bool Engine::Impl::grace_is_over(const outbox::ClaimedRecord& record) const {
+/// By boot time, never by the wall clock: since its first attempt, or since the server was
+/// first seen not to know the conversation, if the record is older than that. A device that
+/// is restarted too often to prove it gives up by the number of attempts.
+bool Engine::Impl::grace_is_over(const outbox::ClaimedRecord& record) {
+    if (missing_since_.size() >= remembered_missing) {
+        missing_since_.clear();
+    }
+    const auto since =
+        missing_since_.try_emplace(record.feedback.conversation.value, moment_.boot_ms);
+    const auto waited = [this](const core::Moment& from) {
+        // What was in another boot was before this one.
+        return moment_.boot_ms - (from.boot_id == moment_.boot_id ? from.boot_ms : 0);
+    };
     const core::Moment first = record.first_attempt.value_or(record.attempt_began);
-    if (first.boot_id != 0 && first.boot_id == moment_.boot_id &&
-        moment_.boot_ms - first.boot_ms >= policy_.not_found_grace_ms) {
+    const std::int64_t of_conversation =
+        std::min(moment_.boot_ms - since.first->second, waited(record.submitted));
+    if (std::max(waited(first), of_conversation) >= policy_.not_found_grace_ms) {
         return true;
     }
     // On average an attempt waits half the cap: twice as many as fit into the grace.
@@ -330,8 +343,9 @@ void Engine::Impl::step_aside(const outbox::ClaimedRecord& record, HoldReason re
     const auto answers = bad_answers_.find(record.key);
     const bool about_content = reason == HoldReason::endpoint || reason == HoldReason::route_lost ||
                                reason == HoldReason::refusals;
-    if (!about_content || answers == bad_answers_.end() ||
-        answers->second.strikes < plain_answers) {
+    // Lost routes are nearly always lost for all, and for long.
+    const int enough = reason == HoldReason::route_lost ? passing_answers : plain_answers;
+    if (!about_content || answers == bad_answers_.end() || answers->second.strikes < enough) {
         return;
     }
     if (!api_readable_ && reason != HoldReason::refusals) {

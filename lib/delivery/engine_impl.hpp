@@ -92,12 +92,12 @@ class Engine::Impl {
     void read(Step& step, const std::string& conversation, OpenReading& look);
     void give_back(const outbox::ClaimedRecord& record, core::OutboxMs due);
     void give_back_ready();
-    std::optional<core::OutboxMs> next_wake(Gate gate) const;
+    std::optional<core::OutboxMs> next_wake() const;
     std::string collected_at(const outbox::ClaimedRecord& record) const;
     std::size_t free_connections() const;
     bool probing() const;
     bool connecting() const;
-    std::optional<core::OutboxMs> work_at(Gate gate) const;
+    std::optional<core::OutboxMs> work_at() const;
     core::OutboxMs paced(core::OutboxMs at) const;
     void store_failed(const Error& error);
 
@@ -118,7 +118,7 @@ class Engine::Impl {
     int judged_alone(const outbox::ClaimedRecord& record, int status);
     void step_aside(const outbox::ClaimedRecord& record, HoldReason reason, Settlement& settlement);
     void ask_finished(const core::Evidence& evidence);
-    bool grace_is_over(const outbox::ClaimedRecord& record) const;
+    bool grace_is_over(const outbox::ClaimedRecord& record);
     void hold(HoldReason reason, int status, const std::string& detail);
     void hold_for_throttle(int status, const std::string& detail,
                            std::optional<std::int64_t> retry_after_ms);
@@ -199,6 +199,8 @@ class Engine::Impl {
         int strikes = 0;               ///< in a row, with nothing delivered between
     };
     std::unordered_map<std::int64_t, BadAnswers> bad_answers_;  ///< by key
+    /// Boot time at which the server was first seen not to know a conversation.
+    std::unordered_map<std::string, std::int64_t> missing_since_;
     std::optional<core::ConversationKey> ask_;  ///< to be read as a probe of the API itself
     bool api_readable_ = false;                 ///< it answered a read during this hold
     struct Troubles {

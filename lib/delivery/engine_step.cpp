@@ -88,7 +88,7 @@ void Engine::Impl::work(Step& step) {
     start_ask(step, now_open);
     start_sends(step, now_open);
     start_reads(step, now_open);
-    step.wake_at = next_wake(now_open);
+    step.wake_at = next_wake();
 }
 
 bool Engine::Impl::sending_stopped() const {
@@ -384,15 +384,14 @@ void Engine::Impl::read(Step& step, const std::string& conversation, OpenReading
     step.start.push_back(std::move(task));
 }
 
-std::optional<core::OutboxMs> Engine::Impl::work_at(Gate gate) const {
+std::optional<core::OutboxMs> Engine::Impl::work_at() const {
     if (claimable_ || !due_unknowns_.empty() || ask_) {
         return now_;
     }
-    (void)gate;
     return next_due_;
 }
 
-std::optional<core::OutboxMs> Engine::Impl::next_wake(Gate gate) const {
+std::optional<core::OutboxMs> Engine::Impl::next_wake() const {
     std::optional<core::OutboxMs> wake;
     const auto at = [&wake](core::OutboxMs time) { wake = wake ? std::min(*wake, time) : time; };
     if (!pending_.empty()) {
@@ -401,18 +400,18 @@ std::optional<core::OutboxMs> Engine::Impl::next_wake(Gate gate) const {
     if (sending_stopped()) {
         return wake;
     }
+    if (connecting() || free_connections() == 0) {
+        return wake;  // the end of one of them is the next event
+    }
     if (holds_.any()) {
         const auto until = holds_.until();
-        const auto work = work_at(gate);
+        const auto work = work_at();
         if (until && work && !probing()) {
             at(std::max(*until, *work));
         }
         return wake;
     }
-    if (connecting()) {
-        return wake;  // its end is the next event
-    }
-    if (claimable_ && ready_.empty() && free_connections() > 0) {
+    if (claimable_ && ready_.empty()) {
         at(paced(now_));
     }
     if (next_due_) {
