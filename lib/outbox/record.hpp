@@ -126,6 +126,7 @@ struct Control {
     bool person_hold = false;
     core::UtcMs person_hold_since = 0;
     std::uint64_t releases = 0;  ///< grows with every `release`
+    bool operator==(const Control&) const = default;
 };
 
 struct DrainRequest {
