@@ -33,7 +33,8 @@ has_header() {
         g++ -std=c++20 -E -x c++ - >/dev/null 2>&1
 }
 
-is_available() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
+# Not grep -q: it would end before apt-cache has written all, which pipefail takes for a failure.
+is_available() { apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [0-9]' >/dev/null; }
 
 # The first of these packages that this release has; else the last, so that apt names it.
 first_available() {
