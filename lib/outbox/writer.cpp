@@ -95,6 +95,22 @@ void Writer::reopen() {
     database_ = connect_writer(options_, files_, random_);
     identities_ = identities(files_);
     checkpoint_at_ = checkpoint_frames;
+    settle_log();
+}
+
+/// What a log shows when it is opened may be in the page cache alone (its process died before
+/// the sync, or the sync failed), and the padding of its last sector may be missing. Before
+/// anybody is told of it, or anything written behind it, it goes into the database.
+void Writer::settle_log() {
+    log_is_settled_ = false;
+    try {
+        log_is_settled_ = database_.checkpoint(sqlite::Database::Checkpoint::passive);
+    } catch (const sqlite::Failure& failure) {
+        // No space to move it; the next commit will sync it where it is.
+        if (failure.trouble() != sqlite::Trouble::full) {
+            throw;
+        }
+    }
 }
 
 void Writer::ensure_open() {
@@ -247,11 +263,15 @@ void Writer::transact(std::span<Job* const> jobs) {
     } else if (ballast_back_) {
         tables_.ledger().tight = false;
     }
+    if (!log_is_settled_) {
+        tables_.touch();  // an answer about what is there must not be given before a sync
+    }
     if (!tables_.finish()) {
         return;
     }
     transaction.commit();
     tables_.committed();
+    log_is_settled_ = true;
     release_ballast_ = false;
     ballast_back_ = false;
     axis_.follow(tables_.ledger());

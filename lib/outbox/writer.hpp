@@ -54,6 +54,7 @@ class Writer {
     void unlock() noexcept;
     void ensure_open();
     void reopen();
+    void settle_log();
     void transact(std::span<Job* const> jobs);
     bool commit_together(std::span<Job* const> jobs);
     bool commit_alone(Job& job);
@@ -75,6 +76,7 @@ class Writer {
     Tables tables_;
     Identities identities_;
     bool locked_ = false;
+    bool log_is_settled_ = false;
     int checkpoint_at_ = 0;  ///< frames
     bool release_ballast_ = false;
     bool ballast_back_ = false;
