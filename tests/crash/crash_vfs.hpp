@@ -24,29 +24,61 @@ struct DiskTraits {
     std::size_t cache_operations = 64;
 };
 
+/// One file: what is on the disk, and what only the page cache knows.
+struct Node {
+    Bytes durable;
+    std::vector<Write> unsynced;
+    bool is_database = false;
+
+    Bytes current() const;
+};
+using Names = std::map<std::string, std::shared_ptr<Node>>;
+
+struct NameChange {
+    std::uint64_t number = 0;
+    std::string name;
+    std::shared_ptr<Node> node;  ///< null: the name goes
+    std::string from;            ///< of a rename: goes in the same step
+};
+
+/// A folder at one moment: the durable names, and the changes that are not.
+struct DiskImage {
+    Names durable;
+    std::vector<NameChange> unsynced;
+    std::uint64_t changes = 0;
+
+    static DiskImage of(const Files& files);
+    Names current() const;
+    DiskImage clone() const;
+};
+
 /// A folder on a disk that can lose power at any operation. SQLite reaches it by the VFS
 /// `vfs()`; the files themselves are real and show what the page cache would, while here a
 /// durable image, the unsynced operations of each file, and the durable and the unsynced
 /// state of the folder are kept. Any thread.
 class CrashDisk final : public Interceptor {
   public:
-    /// The folder is made where it is missing, and holds `files`, all durable.
-    CrashDisk(std::filesystem::path folder, const Files& files = {}, DiskTraits traits = {});
+    /// The folder is made where it is missing, and shows what `image` does and nothing else.
+    explicit CrashDisk(std::filesystem::path folder, const DiskImage& image = {},
+                       DiskTraits traits = {});
     ~CrashDisk() override;
 
     const char* vfs() const { return vfs_->name(); }
     const std::filesystem::path& folder() const { return folder_; }
 
-    /// Called at every operation that changes something, with its number from 1: it has
-    /// begun and is not synced. Power may go here: see survivors().
+    /// Called at every operation that changes something, with its number: it has begun and
+    /// is not synced. Power may go here: see stopped_by().
     std::function<void(std::uint64_t)> at_change;
+    /// Called before every call: what is not SQLITE_OK fails it. A failed sync forgets, as
+    /// Linux does: what was written stays visible and is never written to the disk.
+    std::function<int(const Operation&)> fault;
 
     /// From now on every call fails: the process is as good as dead.
-    void cut() { dead_ = true; }
-    std::uint64_t changes() const { return changes_; }
+    void cut();
+    std::uint64_t changes() const;
 
     /// What a stop at this moment would leave. Any number of times.
-    Files survivors(Damage damage, TestRandom& random) const;
+    DiskImage stopped_by(Damage damage, TestRandom& random) const;
     /// Whether the damage could hit a database itself (not its log): a checkpoint is under way,
     /// or a lying disk has not yet written its pages.
     bool database_at_risk() const;
@@ -61,44 +93,23 @@ class CrashDisk final : public Interceptor {
     void after(const Operation& operation) override;
 
   private:
-    struct Node {
-        Bytes durable;
-        std::vector<Write> unsynced;
-        bool is_database = false;
-    };
-    using NodePointer = std::shared_ptr<Node>;
-    struct NameChange {
-        std::uint64_t number = 0;
-        std::string name;
-        NodePointer node;  ///< null: the name goes
-        std::string from;  ///< of a rename: goes in the same step
-    };
-    using Names = std::map<std::string, NodePointer>;
-
     std::string local(std::string_view path) const;
-    NodePointer find(std::string_view path) const;
-    void adopt(const Operation& operation);
+    std::shared_ptr<Node> find(std::string_view path) const;
+    int refusal(const Operation& operation);
+    void opened(const Operation& operation);
     void record_write(const Operation& operation);
     void change_name(NameChange change);
-    void sync_file(Node& node);
     void sync_names();
     void settle_cache();
     void changed();
-    void settle_cache(Node& node, std::uint64_t horizon) const;
-    static void apply_name(Names& names, const NameChange& change);
 
     std::filesystem::path folder_;
     DiskTraits traits_;
     mutable std::recursive_mutex mutex_;
-    Names durable_names_;
+    DiskImage image_;
     Names names_;
-    std::vector<NameChange> unsynced_names_;
-    std::uint64_t changes_ = 0;
     bool dead_ = false;
     std::unique_ptr<ShimVfs> vfs_;
 };
-
-/// Makes `folder` hold these files and nothing else. Nobody has them open.
-void install(const std::filesystem::path& folder, const Files& files);
 
 }  // namespace agentsight::test

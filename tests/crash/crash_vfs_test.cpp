@@ -31,11 +31,11 @@ std::string row_of(int i) {
     return std::string(static_cast<std::size_t>(i * 37 % 900 + 1), 'x');
 }
 
-void judge(const std::filesystem::path& folder, const Files& files, int acknowledged,
+void judge(const std::filesystem::path& folder, const DiskImage& image, int acknowledged,
            const DiskTraits& traits, Tally& tally) {
     ++tally.cuts;
     try {
-        CrashDisk disk{folder, files, traits};
+        CrashDisk disk{folder, image, traits};
         Plain plain{folder / "plain.db", disk.vfs()};
         if (plain.integrity() != "ok") {
             ++tally.corrupt;
@@ -69,7 +69,7 @@ Tally cut_everywhere(const Setup& setup, std::uint64_t seed) {
     disk.at_change = [&](std::uint64_t) {
         const bool excused = is_lying(setup.damage) && disk.database_at_risk();
         if (!excused) {
-            judge(folder / "cut", disk.survivors(setup.damage, random), acknowledged, setup.disk,
+            judge(folder / "cut", disk.stopped_by(setup.damage, random), acknowledged, setup.disk,
                   tally);
         }
     };

@@ -27,22 +27,6 @@ Write part_of(const Write& write, std::size_t begin, std::size_t end) {
     return part;
 }
 
-/// The kernel keeps what it was given; the call under way may have given it a part.
-void keep_page_cache(Bytes& image, std::span<const Write> unsynced, const Stop& stop,
-                     TestRandom& random) {
-    for (const Write& write : unsynced) {
-        if (write.number != stop.last) {
-            put(image, write);
-        } else if (write.is_truncation) {
-            if (random.one_in(2)) {
-                put(image, write);
-            }
-        } else {
-            put(image, part_of(write, 0, random.below(write.bytes.size() + 1)));
-        }
-    }
-}
-
 void keep_pieces(Bytes& image, const Write& write, bool with_noise, std::uint64_t of_eight,
                  TestRandom& random) {
     constexpr std::size_t sector = 512;
@@ -155,12 +139,31 @@ void put(Bytes& image, const Write& write) {
               image.begin() + static_cast<std::ptrdiff_t>(offset));
 }
 
+std::vector<Write> after_kill(std::span<const Write> unsynced, const Stop& stop,
+                              TestRandom& random) {
+    std::vector<Write> kept{unsynced.begin(), unsynced.end()};
+    if (kept.empty() || kept.back().number != stop.last) {
+        return kept;
+    }
+    Write& last = kept.back();
+    if (last.is_truncation || last.bytes.empty()) {
+        if (random.one_in(2)) {
+            kept.pop_back();
+        }
+    } else {
+        last.bytes.resize(random.below(last.bytes.size() + 1));
+    }
+    return kept;
+}
+
 Bytes surviving_bytes(const Bytes& durable, std::span<const Write> unsynced, const Stop& stop,
                       TestRandom& random) {
     Bytes image = durable;
     switch (stop.damage) {
         case Damage::process_kill:
-            keep_page_cache(image, unsynced, stop, random);
+            for (const Write& write : after_kill(unsynced, stop, random)) {
+                put(image, write);
+            }
             break;
         case Damage::lose_unsynced:
             break;

@@ -42,6 +42,8 @@ struct Write {
     std::int64_t offset = 0;   ///< of a truncation: the new size
     Bytes bytes;
     bool is_truncation = false;
+    /// Its sync failed: the page cache shows it, and no later sync writes it.
+    bool is_forgotten = false;
 };
 void put(Bytes& image, const Write& write);
 
@@ -52,7 +54,12 @@ struct Stop {
     std::uint64_t lost_from = 0;  ///< of a lying disk: the first operation that may be lost
 };
 
-/// A file after the stop: what was durable, and what the damage makes of the rest.
+/// What a killed process leaves of its writes: all, but the one under way perhaps not, or
+/// in part.
+std::vector<Write> after_kill(std::span<const Write> unsynced, const Stop& stop,
+                              TestRandom& random);
+
+/// A file after a power cut: what was durable, and what the damage makes of the rest.
 Bytes surviving_bytes(const Bytes& durable, std::span<const Write> unsynced, const Stop& stop,
                       TestRandom& random);
 
