@@ -53,10 +53,6 @@ struct Ledger {
         return claimed + unknown + left + dead + delivered + discarded + dropped;
     }
 };
-inline bool operator==(const Control& a, const Control& b) {
-    return a.person_hold == b.person_hold && a.person_hold_since == b.person_hold_since &&
-           a.releases == b.releases;
-}
 
 Ledger read_ledger(sqlite::Database& database);
 void write_ledger(sqlite::Database& database, const Ledger& ledger);
