@@ -246,7 +246,7 @@ void Engine::Impl::refused(const outbox::ClaimedRecord& record, Settlement& sett
                            const Outcome& outcome) {
     settlement.counts_attempt = true;
     if (holds_.has(HoldReason::refusals)) {
-        hold(HoldReason::refusals, outcome.status, outcome.detail);  // the probe failed
+        hold_after(HoldReason::refusals, outcome, settlement);  // the probe failed
         judged_alone(record, outcome.status);
         step_aside(record, HoldReason::refusals, settlement);
         return;
@@ -330,7 +330,7 @@ void Engine::Impl::blame_everything(const outbox::ClaimedRecord& record, const O
         settlement.to = Settlement::To::dead;
         return;
     }
-    hold(reason, outcome.status, outcome.detail);
+    hold_after(reason, outcome, settlement);
     step_aside(record, reason, settlement);
 }
 
@@ -400,7 +400,7 @@ void Engine::Impl::route_lost(const Flight& flight, Settlement& settlement,
     }
     route_ = other;  // where both are lost, probes alternate
     if (both) {
-        hold(HoldReason::route_lost, outcome.status, outcome.detail);
+        hold_after(HoldReason::route_lost, outcome, settlement);
         step_aside(record, HoldReason::route_lost, settlement);
     }
 }
@@ -455,6 +455,12 @@ void Engine::Impl::hold_for_throttle(int status, const std::string& detail,
         tell(event::Held{cause.reason, status, detail});
     }
     give_back_ready();
+}
+
+/// The next probe is another record's: this one goes behind those that are due.
+void Engine::Impl::hold_after(HoldReason reason, const Outcome& outcome, Settlement& settlement) {
+    settlement.due = now_ + 1;
+    hold(reason, outcome.status, outcome.detail);
 }
 
 void Engine::Impl::hold(HoldReason reason, int status, const std::string& detail) {

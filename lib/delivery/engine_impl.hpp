@@ -93,6 +93,7 @@ class Engine::Impl {
     void give_back(const outbox::ClaimedRecord& record, core::OutboxMs due);
     void give_back_ready();
     std::optional<core::OutboxMs> next_wake() const;
+    core::UtcMs best_now() const;
     std::string collected_at(const outbox::ClaimedRecord& record) const;
     std::size_t free_connections() const;
     bool probing() const;
@@ -120,6 +121,7 @@ class Engine::Impl {
     void ask_finished(const core::Evidence& evidence);
     bool grace_is_over(const outbox::ClaimedRecord& record);
     void hold(HoldReason reason, int status, const std::string& detail);
+    void hold_after(HoldReason reason, const Outcome& outcome, Settlement& settlement);
     void hold_for_throttle(int status, const std::string& detail,
                            std::optional<std::int64_t> retry_after_ms);
     void unhold(HoldReason reason, bool by_itself);

@@ -221,7 +221,6 @@ bool Engine::Impl::equal_record_is_in_flight(const Reading& reading) const {
 }
 
 void Engine::Impl::reading_complete(const Reading& reading) {
-    unknowns_in_row_ = 0;
     api_readable_ = true;
     holds_.probe_all_at_once(now_);
     if (equal_record_is_in_flight(reading)) {
@@ -318,6 +317,11 @@ void Engine::Impl::send_again(const outbox::ClaimedRecord& record, bool possible
     settlement.key = record.key;
     settlement.to = Settlement::To::waiting;
     settlement.due = now_;
+    if (record.last_status && *record.last_status >= 500) {
+        // It will most likely fail again, and cost three looks again.
+        const Backoff backoff{.base_ms = policy_.backoff_base_ms, .cap_ms = policy_.backoff_cap_ms};
+        settlement.due += full_jitter(backoff, record.attempts, random_);
+    }
     settlement.refusals = record.refusals;
     settlement.possible_duplicate = possible_duplicate;
     settle(std::move(settlement));

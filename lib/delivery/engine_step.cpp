@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "agentsight/error.hpp"
@@ -23,6 +24,8 @@ constexpr std::size_t settlements_a_commit = 32;
 constexpr double fast_exchange_ms = 20;
 
 constexpr std::size_t looks_at_once = 16;
+
+constexpr std::int64_t clock_is_wrong_ms = 10'000;
 
 /// Feedback delivered later than this says when it was given.
 constexpr std::int64_t late_ms = 60'000;
@@ -76,9 +79,11 @@ void Engine::Impl::work(Step& step) {
         drop_idle_readings();
     }
     const bool due = next_due_ && *next_due_ <= now_;
-    const std::size_t claims = proven() ? wanted_claims(now_open) : 0;
-    if (rung_ || due || claims > 0 || settle_is_due() || state_changed()) {
-        commit(claims);
+    const bool claims = proven() && wanted_claims(now_open) > 0;
+    if (rung_ || due || claims || settle_is_due() || state_changed()) {
+        // What is settled may set its conversation's next record free.
+        claimable_ = claimable_ || !pending_.empty();
+        commit(proven() ? wanted_claims(now_open) : 0);
         now_open = gate();
     }
     if (look_) {
@@ -420,6 +425,16 @@ std::optional<core::OutboxMs> Engine::Impl::next_wake() const {
     return wake;
 }
 
+/// The local clock, unless the server's Date shows that it is wrong: a Date has whole
+/// seconds and has travelled, so that a clock that is right is the better one.
+core::UtcMs Engine::Impl::best_now() const {
+    if (!date_seen_at_ || date_seen_at_->boot_id != moment_.boot_id) {
+        return moment_.utc_ms;
+    }
+    const core::UtcMs server = date_seen_ + (moment_.boot_ms - date_seen_at_->boot_ms);
+    return std::abs(server - moment_.utc_ms) > clock_is_wrong_ms ? server : moment_.utc_ms;
+}
+
 /// None where the feedback goes out soon after it was given, so that then the metadata is
 /// what the caller wrote.
 std::string Engine::Impl::collected_at(const outbox::ClaimedRecord& record) const {
@@ -438,10 +453,7 @@ std::string Engine::Impl::collected_at(const outbox::ClaimedRecord& record) cons
     if (submitted.boot_id != moment_.boot_id) {
         return core::iso8601(submitted.utc_ms);
     }
-    const core::UtcMs now = date_seen_at_ && date_seen_at_->boot_id == moment_.boot_id
-                                ? date_seen_ + (moment_.boot_ms - date_seen_at_->boot_ms)
-                                : moment_.utc_ms;
-    return core::iso8601(now - (moment_.boot_ms - submitted.boot_ms));
+    return core::iso8601(best_now() - (moment_.boot_ms - submitted.boot_ms));
 }
 
 }  // namespace agentsight::delivery

@@ -1,0 +1,319 @@
+#include <algorithm>
+
+#include "engine_fixture.hpp"
+
+namespace agentsight::delivery {
+namespace {
+
+using core::Failure;
+
+bool is_get(const Task& task) {
+    return task.kind == Task::Kind::send && task.request.method == core::HttpRequest::Method::get;
+}
+bool is_post(const Task& task) {
+    return task.kind == Task::Kind::send && task.request.method == core::HttpRequest::Method::post;
+}
+
+/// Sleeps until a task is out; false when the engine goes to rest.
+bool until_task(Drain& drain) {
+    for (int i = 0; i < 100; ++i) {
+        if (!drain.tasks.empty()) {
+            return true;
+        }
+        if (!drain.wake_at) {
+            return false;
+        }
+        drain.sleep();
+    }
+    return false;
+}
+
+TEST_CASE("a lost reply is looked for after two seconds and found") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    const std::string row = drain.row(7);
+    drain.answer(Drain::failed(Failure::cut, true));
+    CHECK(drain.state(id) == RecordState::unknown);
+    const std::int64_t lost = drain.clock.now().boot_ms;
+    REQUIRE(until_task(drain));
+    CHECK(drain.clock.now().boot_ms - lost >= 2'000);
+    CHECK(drain.clock.now().boot_ms - lost < 2'500);
+    REQUIRE(is_get(drain.tasks[0]));
+    CHECK(drain.tasks[0].request.target.starts_with("/api/feedbacks/?conversation_id=c&"));
+    drain.answer(drain.listed({row}));
+    CHECK(drain.state(id) == RecordState::delivered);
+    CHECK(drain.store().get(id).server_id == "7");
+    CHECK_FALSE(drain.wake_at.has_value());
+}
+
+TEST_CASE(
+    "what is not there is sent again only after two looks, the first at W, the second at 1.5 W") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    drain.answer(Drain::failed(Failure::timeout, true));
+    const std::int64_t ended = drain.clock.now().boot_ms;
+    std::vector<std::int64_t> looks;
+    while (until_task(drain) && is_get(drain.tasks[0])) {
+        looks.push_back(drain.clock.now().boot_ms - ended);
+        drain.answer(drain.listed({}));
+    }
+    REQUIRE(looks.size() == 3);
+    CHECK(looks[0] >= 2'000);
+    CHECK(looks[1] >= 120'000);
+    CHECK(looks[2] - looks[1] >= 60'000);
+    CHECK(looks[2] < 190'000);
+    REQUIRE(is_post(drain.tasks[0]));
+    drain.answer(drain.created());
+    CHECK(drain.state(id) == RecordState::delivered);
+    CHECK(drain.store().status().possible_duplicates == 0);
+}
+
+TEST_CASE("a record whose process died between claim and settle is reconciled, not resent") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    const std::string row = drain.row(7);
+    drain.restart();
+    CHECK(drain.state(id) == RecordState::unknown);
+    drain.run();
+    REQUIRE(drain.tasks.size() == 1);
+    REQUIRE(is_get(drain.tasks[0]));
+    drain.answer(drain.listed({row}));
+    CHECK(drain.state(id) == RecordState::delivered);
+}
+
+TEST_CASE("later records of the conversation wait for the unknown one, others do not") {
+    Drain drain;
+    drain.submit("=c");
+    const std::string later = drain.submit("=c");
+    const std::string other = drain.submit("=d");
+    drain.run();
+    drain.answer(Drain::failed(Failure::cut, true));
+    for (int i = 0; i < 3 && drain.state(other) != RecordState::delivered; ++i) {
+        drain.run();
+        if (!drain.tasks.empty()) {
+            drain.answer(drain.created());
+        }
+    }
+    CHECK(drain.state(other) == RecordState::delivered);
+    CHECK(drain.state(later) == RecordState::waiting);
+}
+
+TEST_CASE("a row that another record owns is not found again") {
+    Drain drain;
+    const std::string first = drain.submit();
+    const std::string second = drain.submit();
+    drain.run();
+    const std::string row = drain.row(101);
+    drain.answer(drain.created());  // 101
+    REQUIRE(until_task(drain));
+    drain.answer(Drain::failed(Failure::cut, true));
+    REQUIRE(until_task(drain));
+    REQUIRE(is_get(drain.tasks[0]));
+    drain.answer(drain.listed({row}));
+    CHECK(drain.state(first) == RecordState::delivered);
+    CHECK(drain.state(second) == RecordState::unknown);
+}
+
+TEST_CASE("a list that does not show a row known to be there proves nothing") {
+    Drain drain;
+    drain.submit();
+    const std::string id = drain.submit();
+    drain.run();
+    const std::string known = drain.row(101);
+    drain.answer(drain.created());  // 101, the control
+    REQUIRE(until_task(drain));
+    drain.answer(Drain::failed(Failure::cut, true));
+    for (int look = 0; look < 12; ++look) {
+        REQUIRE(until_task(drain));
+        REQUIRE(is_get(drain.tasks[0]));
+        drain.answer(drain.listed({}));
+    }
+    CHECK(drain.state(id) == RecordState::unknown);
+    int looks = 0;
+    while (until_task(drain) && is_get(drain.tasks[0])) {
+        drain.answer(drain.listed({known}));
+        ++looks;
+    }
+    CHECK(looks == 2);
+    CHECK(is_post(drain.tasks[0]));
+}
+
+TEST_CASE("where the list is gone the conversation itself is read") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    drain.answer(Drain::failed(Failure::cut, true));
+    REQUIRE(until_task(drain));
+    drain.answer(Drain::html(404));
+    REQUIRE(until_task(drain));
+    CHECK(drain.tasks[0].request.target.starts_with("/api/conversations/?conversation_id=c&"));
+    drain.answer(Drain::reply(
+        200, R"({"count": 1, "next": null, "results": [{"id": 7, "conversation_id": "c"}]})"));
+    REQUIRE(until_task(drain));
+    CHECK(drain.tasks[0].request.target == "/api/conversations/7/");
+    drain.answer(Drain::reply(200, R"({"id": 7, "feedbacks": [)" + drain.row(3) + "]}"));
+    CHECK(drain.state(id) == RecordState::delivered);
+    // Remembered for the next one.
+    drain.submit();
+    drain.run();
+    drain.answer(Drain::failed(Failure::cut, true));
+    REQUIRE(until_task(drain));
+    CHECK(drain.tasks[0].request.target.starts_with("/api/conversations/?"));
+}
+
+TEST_CASE("reading refused: sent again and counted, or left to a person") {
+    for (const WhenUnknown when : {WhenUnknown::resend, WhenUnknown::leave_to_person}) {
+        Policy policy = Drain::usual();
+        policy.when_unknown = when;
+        Drain drain{policy};
+        const std::string id = drain.submit();
+        drain.run();
+        drain.answer(Drain::failed(Failure::cut, true));
+        REQUIRE(until_task(drain));
+        drain.answer(Drain::reply(403, R"({"detail": "This key may not read."})"));
+        if (when == WhenUnknown::resend) {
+            REQUIRE(until_task(drain));
+            CHECK(is_post(drain.tasks[0]));
+            CHECK(drain.store().status().possible_duplicates == 1);
+        } else {
+            CHECK(drain.state(id) == RecordState::unknown);
+            CHECK(drain.store().get(id).left_to_person);
+            CHECK_FALSE(drain.wake_at.has_value());
+            CHECK(drain.engine().settled());
+        }
+    }
+}
+
+TEST_CASE("a 401 to a reading holds for the credential: a rotated key doubles nothing") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    drain.answer(Drain::failed(Failure::cut, true));
+    REQUIRE(until_task(drain));
+    drain.answer(Drain::reply(401, R"({"detail": "Invalid API key."})"));
+    CHECK(drain.hold() == HoldReason::credential_refused);
+    CHECK(drain.state(id) == RecordState::unknown);
+    CHECK(drain.store().status().possible_duplicates == 0);
+    drain.engine().set_credential(Credential::Kind::api_key);
+    drain.run();
+    REQUIRE(is_get(drain.tasks[0]));
+}
+
+TEST_CASE("a key that may write and not read is believed once deliveries go on") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    drain.answer(Drain::failed(Failure::cut, true));
+    bool counted = false;
+    for (int round = 0; round < 200 && !counted; ++round) {
+        drain.submit("=other" + std::to_string(round));
+        if (!until_task(drain)) {
+            drain.run();
+        }
+        while (!drain.tasks.empty()) {
+            drain.answer(is_get(drain.tasks[0])
+                             ? Drain::reply(401, R"({"detail": "Invalid API key."})")
+                             : drain.created());
+        }
+        counted = drain.store().status().possible_duplicates == 1;
+    }
+    CHECK(counted);
+}
+
+TEST_CASE("a record that went to another endpoint is left to a person") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    drain.policy().origin = "https://elsewhere.example";
+    drain.restart();
+    drain.run();
+    REQUIRE(until_task(drain));
+    drain.answer(drain.listed({}));
+    CHECK(drain.store().get(id).left_to_person);
+    CHECK(drain.engine().settled());
+}
+
+TEST_CASE("after a reboot the window begins at the last Date, and without one a person decides") {
+    for (const bool date_known : {true, false}) {
+        Drain drain;
+        if (date_known) {
+            drain.submit("=z");
+            drain.run();
+            drain.answer(drain.created());
+        }
+        const std::string id = drain.submit();
+        drain.run();
+        const std::string row = drain.row(7);
+        drain.die();
+        drain.clock.reboot(60'000);
+        drain.open();
+        drain.run();
+        REQUIRE(until_task(drain));
+        REQUIRE(is_get(drain.tasks[0]));
+        drain.answer(drain.listed({row}));
+        if (date_known) {
+            CHECK(drain.state(id) == RecordState::delivered);
+        } else {
+            CHECK(drain.store().get(id).left_to_person);
+        }
+    }
+}
+
+TEST_CASE("trouble while reading costs nothing but time") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    drain.answer(Drain::failed(Failure::cut, true));
+    for (int i = 0; i < 30; ++i) {
+        REQUIRE(until_task(drain));
+        if (drain.tasks[0].kind == Task::Kind::connect) {
+            drain.connected();
+            continue;
+        }
+        REQUIRE(is_get(drain.tasks[0]));
+        drain.answer(i % 3 == 0   ? Drain::failed(Failure::timeout, true)
+                     : i % 3 == 1 ? Drain::html(502)
+                                  : Drain::html(200));
+    }
+    CHECK(drain.state(id) == RecordState::unknown);
+    CHECK(drain.store().get(id).attempts == 1);
+}
+
+TEST_CASE("twenty identical feedbacks with some replies lost end as exactly twenty rows") {
+    test::TestRandom chance{test::test_seed()};
+    CAPTURE(chance.seed());
+    Policy policy = Drain::usual();
+    policy.connections = 4;
+    Drain drain{policy};
+    for (int i = 0; i < 20; ++i) {
+        drain.submit();
+    }
+    std::vector<std::string> rows;
+    int id = 500;
+    for (int round = 0; round < 2'000 && drain.store().status().delivered < 20; ++round) {
+        if (drain.tasks.empty() && !until_task(drain)) {
+            drain.run();
+        }
+        REQUIRE_FALSE(drain.tasks.empty());
+        if (drain.tasks[0].kind == Task::Kind::connect) {
+            drain.connected();
+        } else if (is_get(drain.tasks[0])) {
+            drain.answer(drain.listed(rows));
+        } else {
+            const auto fate = chance.below(4);
+            if (fate != 1) {
+                rows.insert(rows.begin(), drain.row(++id));  // newest first
+            }
+            drain.answer(fate <= 1 ? Drain::failed(Failure::cut, true)
+                                   : Drain::reply(201, R"({"id": )" + std::to_string(id) + "}"));
+        }
+    }
+    CHECK(drain.store().status().delivered == 20);
+    CHECK(rows.size() == 20);
+}
+
+}  // namespace
+}  // namespace agentsight::delivery

@@ -1,0 +1,740 @@
+#include <algorithm>
+
+#include "engine_fixture.hpp"
+
+namespace agentsight::delivery {
+namespace {
+
+using core::Failure;
+
+bool is_connect(const Task& task) {
+    return task.kind == Task::Kind::connect;
+}
+bool is_post(const Task& task) {
+    return task.kind == Task::Kind::send && task.request.method == core::HttpRequest::Method::post;
+}
+bool is_get(const Task& task) {
+    return task.kind == Task::Kind::send && task.request.method == core::HttpRequest::Method::get;
+}
+
+TEST_CASE("an empty outbox starts nothing and arms no timer") {
+    Drain drain;
+    drain.step();
+    CHECK(drain.tasks.empty());
+    CHECK_FALSE(drain.wake_at.has_value());
+    CHECK(drain.engine().settled());
+    drain.engine().rung();
+    drain.step();
+    CHECK(drain.tasks.empty());
+    CHECK_FALSE(drain.wake_at.has_value());
+}
+
+TEST_CASE("a way is proven before anything is claimed") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.step();
+    REQUIRE(drain.tasks.size() == 1);
+    CHECK(is_connect(drain.tasks[0]));
+    CHECK(drain.state(id) == RecordState::waiting);
+    drain.connected();
+    REQUIRE(drain.tasks.size() == 1);
+    CHECK(is_post(drain.tasks[0]));
+    CHECK(drain.tasks[0].request.idempotency_key == id);
+    CHECK(drain.state(id) == RecordState::claimed);
+    drain.answer(drain.created());
+    CHECK(drain.state(id) == RecordState::delivered);
+    CHECK(drain.engine().settled());
+    CHECK_FALSE(drain.wake_at.has_value());
+}
+
+TEST_CASE("a way proven in the last four seconds is proven") {
+    Drain drain;
+    drain.submit();
+    drain.run();
+    drain.answer(drain.created());
+    drain.clock.advance(3'900);
+    drain.submit();
+    drain.step();
+    REQUIRE(drain.tasks.size() == 1);
+    CHECK(is_post(drain.tasks[0]));
+    drain.answer(drain.created());
+    drain.clock.advance(4'100);
+    drain.submit();
+    drain.step();
+    REQUIRE(drain.tasks.size() == 1);
+    CHECK(is_connect(drain.tasks[0]));
+}
+
+TEST_CASE("while the link is down no record is touched, for sixty days") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.step();
+    const std::int64_t end = drain.clock.now().boot_ms + 60LL * 86'400'000;
+    int probes = 0;
+    while (drain.clock.now().boot_ms < end) {
+        REQUIRE(drain.tasks.size() == 1);
+        REQUIRE(is_connect(drain.tasks[0]));
+        drain.answer(Drain::failed(Failure::connect, false));
+        CHECK(drain.hold() == HoldReason::link_down);
+        drain.doze();
+        if (++probes > 200) {
+            drain.clock.advance(86'400'000);
+        }
+        drain.step();
+    }
+    const Record record = drain.store().get(id);
+    CHECK(record.state == RecordState::waiting);
+    CHECK(record.attempts == 0);
+    CHECK(record.history.empty());
+    drain.connected();
+    drain.clock.advance(60'000);  // the splay
+    drain.run();
+    drain.answer(drain.created());
+    CHECK(drain.state(id) == RecordState::delivered);
+}
+
+TEST_CASE("nothing written costs the record nothing") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    drain.answer(Drain::failed(Failure::cut, false));
+    CHECK(drain.state(id) == RecordState::waiting);
+    CHECK(drain.store().get(id).attempts == 0);
+    CHECK(drain.hold() == HoldReason::link_down);
+}
+
+TEST_CASE("a hold shut before the claim was sent gives the claim back") {
+    Policy policy = Drain::usual();
+    policy.connections = 1;
+    Drain drain{policy};
+    const std::string first = drain.submit("=a");
+    const std::string second = drain.submit("=b");
+    drain.run();
+    REQUIRE(drain.tasks.size() == 1);
+    CHECK(drain.state(second) == RecordState::claimed);  // ahead
+    drain.answer(Drain::reply(401, R"({"detail": "Invalid API key."})"));
+    CHECK(drain.state(first) == RecordState::waiting);
+    CHECK(drain.state(second) == RecordState::waiting);
+    CHECK(drain.hold() == HoldReason::credential_refused);
+    CHECK(drain.engine().needs_person());
+}
+
+TEST_CASE("a refused credential is probed rarely with another record, and set_credential ends it") {
+    Drain drain;
+    const std::string first = drain.submit("=a");
+    const std::string second = drain.submit("=b");
+    drain.policy().connections = 1;
+    drain.restart();
+    drain.run();
+    CHECK(drain.tasks[0].request.idempotency_key == first);
+    drain.answer(Drain::reply(401, R"({"detail": "Invalid API key."})"));
+    const auto until = drain.wake_at.value();
+    CHECK(until - drain.store().now() >= 30'000);
+    drain.sleep();
+    REQUIRE(drain.tasks.size() == 1);
+    CHECK(drain.tasks[0].request.idempotency_key == second);
+    drain.answer(Drain::reply(401, R"({"detail": "Invalid API key."})"));
+    CHECK(drain.tasks.empty());
+    drain.engine().set_credential(Credential::Kind::api_key);
+    drain.run();
+    drain.answer(drain.created());
+    drain.answer(drain.created());
+    CHECK(drain.state(first) == RecordState::delivered);
+    CHECK(drain.state(second) == RecordState::delivered);
+    CHECK_FALSE(drain.hold().has_value());
+}
+
+TEST_CASE("an answer to a credential that was replaced meanwhile holds nothing") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    drain.engine().set_credential(Credential::Kind::api_key);
+    drain.answer(Drain::reply(401, R"({"detail": "Invalid API key."})"));
+    CHECK_FALSE(drain.hold().has_value());
+    REQUIRE(drain.tasks.size() == 1);
+    CHECK(drain.tasks[0].request.idempotency_key == id);
+}
+
+TEST_CASE("an unpaid account is told apart") {
+    Drain drain;
+    drain.submit();
+    drain.run();
+    drain.answer(Drain::reply(
+        401, R"({"detail": "Agent does not have an active subscription or development phase."})"));
+    CHECK(drain.hold() == HoldReason::account_unpaid);
+}
+
+TEST_CASE("without a credential everything is kept and nothing is sent") {
+    Policy policy = Drain::usual();
+    policy.kind = Credential::Kind::none;
+    Drain drain{policy};
+    drain.submit();
+    drain.step();
+    CHECK(drain.tasks.empty());
+    CHECK_FALSE(drain.wake_at.has_value());
+    CHECK(drain.hold() == HoldReason::no_credential);
+    CHECK(drain.engine().needs_person());
+    drain.engine().set_credential(Credential::Kind::api_key);
+    drain.run();
+    CHECK(drain.tasks.size() == 1);
+    CHECK_FALSE(drain.hold().has_value());
+}
+
+TEST_CASE("Retry-After is never undercut, not even at full speed, by release or by restart") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    core::Evidence throttled = Drain::reply(429, R"({"detail": "Request was throttled."})");
+    throttled.retry_after = "30";
+    drain.answer(throttled);
+    const core::OutboxMs told = drain.store().now() + 30'000;
+    CHECK(drain.hold() == HoldReason::throttled);
+    CHECK(drain.store().get(id).attempts == 0);
+    CHECK(drain.wake_at.value() >= told);
+    drain.engine().release();
+    drain.engine().network_changed();
+    drain.step();
+    CHECK(drain.tasks.empty());
+    CHECK(drain.wake_at.value() >= told);
+    drain.engine().full_speed(true);
+    drain.step();
+    CHECK(drain.tasks.empty());
+    CHECK(drain.wake_at.value() == told);  // exactly: somebody waits
+    drain.restart();
+    drain.step();
+    CHECK(drain.tasks.empty());
+    CHECK(drain.wake_at.value() >= told);
+    drain.sleep();
+    CHECK(drain.tasks.size() == 1);
+}
+
+TEST_CASE("in the background a throttled device comes later than it was told") {
+    int later = 0;
+    for (int i = 0; i < 20; ++i) {
+        Drain drain;
+        drain.random = test::TestRandom{static_cast<std::uint64_t>(i)};
+        drain.submit();
+        drain.run();
+        core::Evidence throttled = Drain::reply(429);
+        throttled.retry_after = "10";
+        drain.answer(throttled);
+        const std::int64_t wait = *drain.wake_at - drain.store().now();
+        CHECK(wait >= 10'000);
+        CHECK(wait <= 20'000);
+        later += wait > 10'500 ? 1 : 0;
+    }
+    CHECK(later > 10);
+}
+
+TEST_CASE("a delivery that was under way does not end a throttle before its time") {
+    Drain drain;
+    drain.submit("=a");
+    drain.submit("=b");
+    drain.run();
+    REQUIRE(drain.tasks.size() == 2);
+    core::Evidence throttled = Drain::reply(429);
+    throttled.retry_after = "30";
+    drain.answer(throttled);
+    drain.answer(drain.created());
+    CHECK(drain.hold() == HoldReason::throttled);
+    CHECK(drain.tasks.empty());
+}
+
+TEST_CASE("five refusals in a row are dead letters, then the outbox holds instead") {
+    Policy policy = Drain::usual();
+    policy.connections = 1;
+    Drain drain{policy};
+    std::vector<std::string> ids;
+    for (int i = 0; i < 8; ++i) {
+        ids.push_back(drain.submit("=c" + std::to_string(i)));
+    }
+    drain.run();
+    for (int i = 0; i < 5; ++i) {
+        drain.answer(Drain::reply(422, R"({"rating": ["New rule."]})"));
+    }
+    CHECK(drain.hold() == HoldReason::refusals);
+    CHECK(drain.store().status().dead == 5);
+    CHECK(drain.store().status().waiting == 3);
+    CHECK(drain.store().get(ids[0]).last_error == "rating: New rule.");
+    for (int probe = 0; probe < 4; ++probe) {
+        drain.sleep();
+        REQUIRE(drain.tasks.size() == 1);
+        drain.answer(Drain::reply(422, R"({"rating": ["New rule."]})"));
+        CHECK(drain.store().status().dead == 5);
+    }
+    drain.sleep();
+    for (int i = 0; i < 3; ++i) {
+        drain.answer(drain.created());
+    }
+    CHECK(drain.store().status().delivered == 3);
+    CHECK_FALSE(drain.hold().has_value());
+}
+
+TEST_CASE("a delivery between breaks the row of refusals") {
+    Policy policy = Drain::usual();
+    policy.connections = 1;
+    Drain drain{policy};
+    for (int i = 0; i < 12; ++i) {
+        drain.submit("=c" + std::to_string(i));
+    }
+    drain.run();
+    for (int i = 0; i < 12; ++i) {
+        drain.answer(i % 4 == 3 ? drain.created() : Drain::reply(400, R"({"detail": "no"})"));
+    }
+    CHECK(drain.store().status().dead == 9);
+    CHECK_FALSE(drain.hold().has_value());
+}
+
+TEST_CASE("the count of refusals survives a restart") {
+    Policy policy = Drain::usual();
+    policy.connections = 1;
+    Drain drain{policy};
+    for (int i = 0; i < 8; ++i) {
+        drain.submit("=c" + std::to_string(i));
+    }
+    drain.run();
+    for (int i = 0; i < 3; ++i) {
+        drain.answer(Drain::reply(400, R"({"detail": "no"})"));
+    }
+    drain.engine().stop();
+    drain.restart();
+    drain.run();
+    for (int i = 0; i < 2; ++i) {
+        drain.answer(Drain::reply(400, R"({"detail": "no"})"));
+    }
+    CHECK(drain.hold() == HoldReason::refusals);
+}
+
+TEST_CASE("a lost route switches the dialect, durably and without cost") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    CHECK(drain.tasks[0].request.target == "/api/conversation-feedbacks/");
+    drain.answer(Drain::html(404));
+    REQUIRE(drain.tasks.size() == 1);
+    CHECK(drain.tasks[0].request.target == "/api/feedbacks/");
+    CHECK(drain.tasks[0].request.body.find(R"("kind":"conversation")") != std::string::npos);
+    CHECK(drain.store().get(id).attempts == 0);
+    CHECK_FALSE(drain.hold().has_value());
+    drain.answer(drain.created());
+    drain.submit();
+    drain.restart();
+    drain.run();
+    CHECK(drain.tasks[0].request.target == "/api/feedbacks/");
+    drain.answer(Drain::reply(405, R"({"detail": "Method \"POST\" not allowed."})"));
+    REQUIRE(drain.tasks.size() == 1);
+    CHECK(drain.tasks[0].request.target == "/api/conversation-feedbacks/");
+    drain.answer(drain.created());
+    CHECK(drain.store().status().delivered == 2);
+}
+
+TEST_CASE("answers of several requests to the lost route switch once") {
+    Drain drain;
+    drain.submit("=a");
+    drain.submit("=b");
+    drain.run();
+    REQUIRE(drain.tasks.size() == 2);
+    drain.answer(Drain::html(404));
+    drain.answer(Drain::html(404));
+    if (drain.tasks.size() < 2) {
+        drain.sleep();
+    }
+    REQUIRE(drain.tasks.size() == 2);
+    CHECK(drain.tasks[0].request.target == "/api/feedbacks/");
+    CHECK(drain.tasks[1].request.target == "/api/feedbacks/");
+}
+
+TEST_CASE("with both routes lost the outbox holds and probes them in turn") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    drain.answer(Drain::html(404));
+    drain.answer(Drain::reply(410));
+    CHECK(drain.hold() == HoldReason::route_lost);
+    std::vector<std::string> targets;
+    for (int i = 0; i < 4; ++i) {
+        drain.sleep();
+        REQUIRE(drain.tasks.size() == 1);
+        targets.push_back(drain.tasks[0].request.target);
+        drain.answer(Drain::html(404));
+    }
+    CHECK(targets[0] == targets[2]);
+    CHECK(targets[1] == targets[3]);
+    CHECK(targets[0] != targets[1]);
+    CHECK(drain.store().get(id).attempts == 0);
+    drain.sleep();
+    drain.answer(drain.created());
+    CHECK_FALSE(drain.hold().has_value());
+}
+
+TEST_CASE("a fixed dialect never switches") {
+    Policy policy = Drain::usual();
+    policy.dialect = Dialect::feedbacks;
+    Drain drain{policy};
+    drain.submit();
+    drain.run();
+    CHECK(drain.tasks[0].request.target == "/api/feedbacks/");
+    drain.answer(Drain::html(404));
+    CHECK(drain.hold() == HoldReason::route_lost);
+    drain.sleep();
+    CHECK(drain.tasks[0].request.target == "/api/feedbacks/");
+}
+
+TEST_CASE("a missing conversation is asked for again until its grace is over") {
+    Policy policy = Drain::usual();
+    policy.not_found_grace_ms = 3'600'000;
+    Drain drain{policy};
+    const std::string id = drain.submit();
+    const std::string other = drain.submit("=other");
+    drain.run();
+    drain.answer(Drain::reply(404, R"({"detail": "Not found."})"));
+    drain.answer(drain.created());
+    CHECK(drain.state(other) == RecordState::delivered);
+    int attempts = 1;
+    std::int64_t began = drain.clock.now().boot_ms;
+    while (drain.state(id) != RecordState::dead && attempts < 1'000) {
+        drain.clock.set_utc(attempts % 2 == 0 ? 0 : 4'000'000'000'000);  // it must not matter
+        drain.sleep();
+        REQUIRE(drain.tasks.size() == 1);
+        drain.answer(Drain::reply(404, R"({"detail": "Not found."})"));
+        ++attempts;
+    }
+    CHECK(drain.clock.now().boot_ms - began >= 3'590'000);
+    CHECK(drain.clock.now().boot_ms - began < 4'500'000);
+    CHECK(attempts > 10);
+    CHECK(attempts < 60);
+    CHECK_FALSE(drain.hold().has_value());
+}
+
+TEST_CASE("one poisonous comment does not hold the outbox for ever") {
+    Policy policy = Drain::usual();
+    policy.connections = 1;
+    Drain drain{policy};
+    const std::string poison = drain.submit("=p", "'; DROP TABLE");
+    for (int i = 0; i < 12; ++i) {
+        drain.submit("=c" + std::to_string(i));
+    }
+    drain.run();
+    for (int round = 0; round < 100 && drain.state(poison) != RecordState::dead; ++round) {
+        if (drain.tasks.empty()) {
+            drain.sleep();
+            continue;
+        }
+        const bool hit = drain.tasks[0].request.idempotency_key == poison;
+        drain.answer(hit ? Drain::html(403) : drain.created());
+    }
+    CHECK(drain.state(poison) == RecordState::dead);
+    CHECK(drain.store().status().dead == 1);
+    for (int round = 0; round < 60 && drain.store().status().delivered < 12; ++round) {
+        drain.tasks.empty() ? drain.sleep() : drain.answer(drain.created());
+    }
+    CHECK(drain.store().status().delivered == 12);
+}
+
+TEST_CASE("a poisonous comment first of the only conversation steps aside") {
+    Policy policy = Drain::usual();
+    policy.connections = 1;
+    Drain drain{policy};
+    const std::string poison = drain.submit("=c", "'; DROP TABLE");
+    for (int i = 0; i < 5; ++i) {
+        drain.submit("=c");
+    }
+    drain.run();
+    std::int64_t began = drain.clock.now().boot_ms;
+    for (int round = 0; round < 200 && drain.store().status().delivered < 5; ++round) {
+        if (drain.tasks.empty()) {
+            drain.sleep();
+            continue;
+        }
+        if (is_get(drain.tasks[0])) {
+            drain.answer(Drain::reply(200, R"({"count": 0, "next": null, "results": []})"));
+        } else {
+            const bool hit = drain.tasks[0].request.idempotency_key == poison;
+            drain.answer(hit ? Drain::html(403) : drain.created());
+        }
+    }
+    CHECK(drain.store().status().delivered == 5);
+    CHECK(drain.clock.now().boot_ms - began < 3'600'000);
+}
+
+TEST_CASE("behind a portal no order is lost") {
+    Policy policy = Drain::usual();
+    policy.connections = 1;
+    Drain drain{policy};
+    std::vector<std::string> ids;
+    for (int i = 0; i < 4; ++i) {
+        ids.push_back(drain.submit("=c"));
+    }
+    drain.run();
+    for (int probe = 0; probe < 12; ++probe) {
+        drain.tasks.empty() ? drain.sleep() : drain.answer(Drain::html(302));
+    }
+    CHECK(drain.hold() == HoldReason::endpoint);
+    std::vector<std::string> arrived;
+    for (int round = 0; round < 30 && arrived.size() < 4; ++round) {
+        if (drain.tasks.empty()) {
+            drain.sleep();
+            continue;
+        }
+        if (is_post(drain.tasks[0])) {
+            arrived.push_back(drain.tasks[0].request.idempotency_key);
+        }
+        drain.answer(is_post(drain.tasks[0])
+                         ? drain.created()
+                         : Drain::reply(200, R"({"count": 0, "next": null, "results": []})"));
+    }
+    CHECK(arrived == ids);
+}
+
+TEST_CASE("408 is tried again without cost, and not for ever") {
+    Drain drain;
+    const std::string id = drain.submit("=a");
+    drain.run();
+    drain.answer(Drain::reply(408, "", false));
+    CHECK(drain.state(id) == RecordState::waiting);
+    CHECK(drain.store().get(id).attempts == 0);
+    CHECK_FALSE(drain.hold().has_value());
+    for (int i = 0; i < 40 && drain.state(id) != RecordState::dead; ++i) {
+        drain.submit("=b" + std::to_string(i));
+        drain.run();
+        for (int j = 0; j < 4 && !drain.tasks.empty(); ++j) {
+            const bool hit = drain.tasks[0].request.idempotency_key == id;
+            drain.answer(hit ? Drain::reply(408, "", false) : drain.created());
+        }
+        if (drain.wake_at) {
+            drain.sleep();
+        }
+        for (int j = 0; j < 4 && !drain.tasks.empty(); ++j) {
+            const bool hit = drain.tasks[0].request.idempotency_key == id;
+            drain.answer(hit ? Drain::reply(408, "", false) : drain.created());
+        }
+    }
+    CHECK(drain.state(id) == RecordState::dead);
+}
+
+TEST_CASE("pause claims nothing and gives back what was not sent; resume goes on") {
+    Policy policy = Drain::usual();
+    policy.connections = 1;
+    Drain drain{policy};
+    drain.submit("=a");
+    drain.submit("=b");
+    drain.run();
+    drain.engine().pause(true);
+    drain.answer(drain.created());
+    CHECK(drain.tasks.empty());
+    CHECK(drain.store().status().claimed == 0);
+    CHECK(drain.store().status().delivered == 1);
+    CHECK_FALSE(drain.wake_at.has_value());
+    drain.engine().pause(false);
+    drain.run();
+    CHECK(drain.tasks.size() == 1);
+}
+
+TEST_CASE("a person's hold stops sending, also of a reading, and release goes on") {
+    Drain drain;
+    drain.submit("=a");
+    drain.store().hold();
+    drain.engine().rung();
+    drain.step();
+    CHECK(drain.tasks.empty());
+    CHECK(drain.engine().held() == HoldReason::person);
+    CHECK(drain.engine().needs_person());
+    CHECK_FALSE(drain.wake_at.has_value());
+    drain.store().release();
+    drain.engine().rung();
+    drain.run();
+    CHECK(drain.tasks.size() == 1);
+}
+
+TEST_CASE("release by another process ends every hold and its backoff") {
+    Drain drain;
+    drain.submit("=a");
+    drain.run();
+    drain.answer(Drain::html(302));
+    CHECK(drain.hold() == HoldReason::endpoint);
+    drain.store().release();
+    drain.engine().rung();
+    drain.run();
+    CHECK_FALSE(drain.engine().held().has_value());
+    drain.sleep();  // the probed record had gone behind, by a millisecond
+    CHECK(drain.tasks.size() == 1);
+}
+
+TEST_CASE("stop gives unsent claims back and settles what is finished") {
+    Policy policy = Drain::usual();
+    policy.connections = 1;
+    Drain drain{policy};
+    const std::string first = drain.submit("=a");
+    const std::string second = drain.submit("=b");
+    drain.run();
+    CHECK(drain.state(second) == RecordState::claimed);
+    drain.engine().stop();
+    CHECK(drain.state(first) == RecordState::claimed);  // abandoned in flight
+    CHECK(drain.state(second) == RecordState::waiting);
+    drain.restart();
+    CHECK(drain.state(first) == RecordState::unknown);
+}
+
+TEST_CASE("a settle waits for company only while there can be any, and at most 20 ms") {
+    Drain drain;
+    const std::string first = drain.submit("=a");
+    drain.submit("=b");
+    drain.run();
+    REQUIRE(drain.tasks.size() == 2);
+    drain.answer(drain.created());
+    if (drain.state(first) == RecordState::claimed) {
+        REQUIRE(drain.wake_at.has_value());
+        CHECK(*drain.wake_at - drain.store().now() <= 20);
+        drain.sleep();
+    }
+    CHECK(drain.state(first) == RecordState::delivered);
+}
+
+TEST_CASE("records of another credential kind wait") {
+    Drain drain;
+    const std::string platform = drain.submit("=a", "x", Credential::Kind::jwt);
+    const std::string none = drain.submit("=b", "x", Credential::Kind::none);
+    drain.run();
+    REQUIRE(drain.tasks.size() == 1);
+    CHECK(drain.tasks[0].request.idempotency_key == none);
+    drain.answer(drain.created());
+    CHECK(drain.state(platform) == RecordState::waiting);
+    CHECK_FALSE(drain.wake_at.has_value());
+    CHECK(drain.engine().settled());
+    CHECK(drain.store().status().waiting_for_other_credential == 1);
+}
+
+TEST_CASE("feedback delivered late says when it was given; delivered at once it is untouched") {
+    Drain drain;
+    drain.submit("=a");
+    drain.run();
+    CHECK(drain.tasks[0].request.body.find("collected_at") == std::string::npos);
+    drain.answer(drain.created());
+    drain.submit("=b");
+    const core::UtcMs given = drain.clock.now().utc_ms;
+    drain.pass(61'000);
+    CHECK(drain.tasks[0].request.body.find("\"collected_at\":\"" + core::iso8601(given) + "\"") !=
+          std::string::npos);
+}
+
+TEST_CASE("collected_at is on the server's clock where ours is wrong") {
+    Drain drain;
+    drain.server_ahead_ms = 50LL * 365 * 86'400'000;  // we think it is 1974
+    drain.submit("=a");
+    drain.run();
+    drain.answer(drain.created());
+    drain.submit("=b");
+    const core::UtcMs given = drain.clock.now().utc_ms + drain.server_ahead_ms;
+    drain.pass(3'600'000);
+    const std::string& body = drain.tasks[0].request.body;
+    const auto at = body.find("collected_at\":\"");
+    REQUIRE(at != std::string::npos);
+    const auto said = core::parse_iso8601(body.substr(at + 15, 24));
+    REQUIRE(said.has_value());
+    CHECK(std::abs(*said - given) <= 2'000);
+}
+
+TEST_CASE("three failures of the server in a row are an outage: one probe at a time, no cost") {
+    Policy policy = Drain::usual();
+    policy.connections = 4;
+    Drain drain{policy};
+    for (int i = 0; i < 40; ++i) {
+        drain.submit("=c" + std::to_string(i));
+    }
+    drain.run();
+    REQUIRE(drain.tasks.size() == 4);
+    while (!drain.tasks.empty()) {
+        drain.answer(Drain::html(500));
+    }
+    CHECK(drain.hold() == HoldReason::outage);
+    CHECK(drain.store().status().unknown <= 6);
+    CHECK(drain.store().status().claimed == 0);
+    const std::int64_t began = drain.clock.now().boot_ms;
+    while (drain.clock.now().boot_ms - began < 3'600'000) {
+        drain.sleep();
+        CHECK(drain.tasks.size() <= 1);
+        if (!drain.tasks.empty()) {
+            drain.answer(Drain::html(500));
+        }
+    }
+    CHECK(drain.hold() == HoldReason::outage);
+    CHECK(drain.store().status().dead == 0);
+    CHECK(drain.store().status().unknown <= 30);
+}
+
+TEST_CASE("a record at which the server fails while others are delivered is given up in the end") {
+    Drain drain;
+    const std::string poison = drain.submit("=c");
+    int sent = 0;
+    drain.run();
+    for (int round = 0; round < 2'000 && drain.state(poison) != RecordState::dead; ++round) {
+        if (drain.tasks.empty()) {
+            drain.sleep();
+            continue;
+        }
+        if (is_get(drain.tasks[0])) {
+            drain.answer(drain.listed({}));
+        } else if (drain.tasks[0].request.idempotency_key == poison) {
+            ++sent;
+            drain.answer(Drain::html(500));
+            drain.submit("=other" + std::to_string(sent));
+            drain.run();
+        } else if (is_connect(drain.tasks[0])) {
+            drain.connected();
+        } else {
+            drain.answer(drain.created());
+        }
+    }
+    CHECK(drain.state(poison) == RecordState::dead);
+    CHECK(sent == 8);
+}
+
+TEST_CASE("answers to tasks that are not known are ignored") {
+    Drain drain;
+    drain.engine().finished(12'345, drain.created());
+    drain.submit();
+    drain.run();
+    const Task task = drain.take();
+    core::Evidence evidence = drain.created();
+    evidence.began = evidence.ended = drain.clock.now();
+    drain.engine().finished(task.id, evidence);
+    drain.engine().finished(task.id, evidence);
+    drain.step();
+    CHECK(drain.store().status().delivered == 1);
+}
+
+TEST_CASE("an id that another record owns is delivered, and an alarm") {
+    Drain drain;
+    drain.submit("=a");
+    drain.run();
+    drain.answer(Drain::reply(201, R"({"id": 5})"));
+    drain.submit("=b");
+    drain.run();
+    drain.answer(Drain::reply(201, R"({"id": 5})"));
+    CHECK(drain.store().status().delivered == 2);
+    CHECK(std::ranges::any_of(drain.events, [](const Event& event) {
+        return std::holds_alternative<event::Alarm>(event);
+    }));
+}
+
+TEST_CASE("after a flush a retry keeps its backoff and the flush does not spin") {
+    Drain drain;
+    drain.submit("=a");
+    drain.run();
+    drain.answer(Drain::reply(404, R"({"detail": "Not found."})"));
+    drain.engine().full_speed(true);
+    int posts = 0;
+    for (int i = 0; i < 50; ++i) {
+        drain.run();
+        if (drain.tasks.empty()) {
+            break;
+        }
+        posts += is_post(drain.tasks[0]) ? 1 : 0;
+        drain.answer(Drain::reply(404, R"({"detail": "Not found."})"));
+    }
+    CHECK(posts == 1);
+    CHECK(drain.engine().settled());
+}
+
+}  // namespace
+}  // namespace agentsight::delivery
