@@ -144,7 +144,7 @@ class ResponseReader::Impl {
         : limits_(limits),
           // A whole head must fit; body bytes are handed on as they come.
           capacity_(std::max<std::size_t>(limits.header_bytes + 1024, 16 * 1024)),
-          buffer_(std::make_unique<char[]>(capacity_)) {}
+          buffer_(std::make_unique_for_overwrite<char[]>(capacity_)) {}
 
     void start(Kind kind) {
         kind_ = kind;
@@ -280,6 +280,9 @@ class ResponseReader::Impl {
     /// `more`: go on with the body.
     State judge_head() {
         const auto& head = parser_->get();
+        if (head.result_int() < 100 || head.result_int() > 599) {
+            return fail(Failure::malformed, "the answer's status is none of HTTP's");
+        }
         if (is_interim() || kind_ == Kind::connect) {
             return State::more;
         }

@@ -143,6 +143,15 @@ TEST_CASE("a body that ends with the connection is refused before it is read") {
           Failure::malformed);
 }
 
+TEST_CASE("a status that HTTP does not have is malformed") {
+    for (const char* status : {"000", "099", "600", "999", "20", "2000", "-01", "abc"}) {
+        CAPTURE(status);
+        const Fed fed =
+            read(std::string{"HTTP/1.1 "} + status + " Words\r\nContent-Length: 0\r\n\r\n");
+        CHECK(fed.failure == Failure::malformed);
+    }
+}
+
 TEST_CASE("statuses without a body need no length") {
     for (const char* status : {"204 No Content", "304 Not Modified"}) {
         const Fed fed = read(std::string{"HTTP/1.1 "} + status + "\r\n\r\n");
