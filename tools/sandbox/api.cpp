@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "sandbox/json_text.hpp"
 #include "sandbox/text.hpp"
 
 namespace sandbox {
@@ -69,13 +70,13 @@ Reply method_not_allowed(const Request& request, std::string_view allowed) {
 
 Reply who_am_i(const Request& request, const Settings& settings) {
     const bool reader = contains(settings.read_keys, credential_of(request).value);
-    using Json = nlohmann::ordered_json;
-    const Json body{{"agent_id", 20},
-                    {"agent_name", "Sandbox"},
-                    {"role", reader ? "read" : "write"},
-                    {"environments", Json::array({Json{{"id", 40}, {"name", "development"}}})},
-                    {"capabilities", Json::array({"feedbacks"})}};
-    return json_reply(200, body.dump());
+    ObjectText body;
+    body.number("agent_id", 20)
+        .text("agent_name", "Sandbox")
+        .text("role", reader ? "read" : "write")
+        .raw("environments", R"([{"id":40,"name":"development"}])")
+        .raw("capabilities", R"(["feedbacks"])");
+    return json_reply(200, body.take());
 }
 
 Reply read(const Request& request, const RouteMatch& match, const ApiContext& context) {

@@ -106,6 +106,13 @@ Body parse_body(std::string_view text) {
     return out;
 }
 
+std::string member_text(const Body& body, const char* name) {
+    if (!body.value.is_object() || !body.value.contains(name))
+        return {};
+    const auto& value = body.value.at(name);
+    return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
 bool has_unpaired_surrogate(std::string_view text) {
     return text.find(marker) != std::string_view::npos;
 }

@@ -15,6 +15,9 @@ struct Body {
     std::vector<std::string> duplicate_names;
 };
 
+/// A member as text: a string's own, else its JSON; empty where there is none.
+std::string member_text(const Body& body, const char* name);
+
 Body parse_body(std::string_view text);
 
 /// Whether the text came from an escape of an unpaired surrogate, which Python reads and

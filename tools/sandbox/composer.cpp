@@ -126,8 +126,6 @@ class Composer {
         decide_closing();
         if (announced_close_)
             fields_.emplace_back("Connection", "close");
-        else if (context_.version == 10)
-            fields_.emplace_back("Connection", "keep-alive");
     }
 
     /// Only an honest close is announced.

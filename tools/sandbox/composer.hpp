@@ -20,7 +20,6 @@ struct Wire {
 struct ComposeContext {
     std::string date;
     bool keep_alive = true;
-    unsigned version = 11;
 };
 
 Wire compose(const Reply& reply, const Plan& plan, const ComposeContext& context);

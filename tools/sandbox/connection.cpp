@@ -58,8 +58,11 @@ class HttpConnection final : public Connection,
     }
 
     void sweep(SteadyTime now) override {
-        if (now >= deadline_)
-            close(false);
+        if (now < deadline_)
+            return;
+        if (reading_ && reader_.within_request())
+            note("incomplete_request", "the rest of a request did not come");
+        close(false);
     }
 
   private:
@@ -77,6 +80,7 @@ class HttpConnection final : public Connection,
 
     void begin_request() {
         reader_.reset();
+        reading_ = true;
         wait_at_most(std::chrono::milliseconds{shared_.hub.keep_alive_ms()});
         if (in_.empty())
             read();
@@ -138,6 +142,7 @@ class HttpConnection final : public Connection,
 
     void on_request() {
         deadline_ = SteadyTime::max();
+        reading_ = false;
         Request request = reader_.take();
         request.connection = info_.number;
         keep_alive_ = reader_.keep_alive();
@@ -292,6 +297,7 @@ class HttpConnection final : public Connection,
     Wire wire_;
     std::size_t sent_ = 0;
     SteadyTime deadline_ = SteadyTime::max();
+    bool reading_ = false;  ///< a request is expected, or under way
     bool keep_alive_ = true;
     bool closed_ = false;
 };

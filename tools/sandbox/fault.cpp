@@ -199,6 +199,13 @@ std::string_view name_of(FaultKind kind) {
     return at->second;
 }
 
+std::string kind_names() {
+    std::string out;
+    for (const auto& [kind, text] : kinds)
+        out.append(out.empty() ? "" : ", ").append(text);
+    return out;
+}
+
 Fault parse_fault(std::string_view spec) {
     Fault fault;
     if (spec.starts_with('{')) {

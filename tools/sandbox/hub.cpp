@@ -16,13 +16,6 @@ std::int64_t or_else(std::int64_t value, std::int64_t fallback) {
     return value == Fault::unset ? fallback : value;
 }
 
-std::string shown(const nlohmann::ordered_json& object, const char* name) {
-    if (!object.is_object() || !object.contains(name))
-        return {};
-    const auto& value = object.at(name);
-    return value.is_string() ? value.get<std::string>() : value.dump();
-}
-
 Reply body_of(int status, const std::string& wanted) {
     const std::string words{reason_phrase(status)};
     if (wanted == "html")
@@ -113,10 +106,10 @@ Exchange Hub::admit(Request request) {
         push_error(
             {remark.kind, remark.detail, exchange.request.connection, exchange.request.number});
     if (!book_.empty()) {
-        const auto& object = exchange.body.value;
-        const std::string comment = shown(object, "comment");
-        const std::string name = shown(object, "conversation_id");
-        const std::string conversation = name.empty() ? shown(object, "conversation") : name;
+        const Body& body = exchange.body;
+        const std::string comment = member_text(body, "comment");
+        const std::string name = member_text(body, "conversation_id");
+        const std::string conversation = name.empty() ? member_text(body, "conversation") : name;
         exchange.plan = book_.plan({.route = exchange.route,
                                     .method = exchange.request.method,
                                     .path = exchange.request.path,

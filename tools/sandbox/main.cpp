@@ -102,6 +102,12 @@ int main(int count, char** values) {
     CLI::App app{
         "A local server that speaks the AgentSight API, with faults on demand.\n"
         "Loopback only; for demos and tests."};
+    app.footer("Kinds of faults: " + sandbox::kind_names() +
+               ".\nMembers: route, method, path, comment, conversation_id (what to match); skip, "
+               "nth, every,\ntimes, probability, seed (how often); status, body, header.NAME, "
+               "retry_after, location, at,\nbytes, ms, interval_ms, count, requests, per_ms, "
+               "store, reset, generation, variant.\nFor example: --fault drop_after,times=2 "
+               "--fault status,status=503,retry_after=5,nth=4");
     Arguments arguments;
     describe_server(app, arguments);
     describe_api(app, arguments);

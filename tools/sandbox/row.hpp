@@ -36,7 +36,7 @@ struct RequestRecord {
     Fields headers;  ///< in the order and spelling of the client
     std::string body;
     std::int64_t received_us = 0;       ///< real time since 1970
-    std::int64_t answered_us = 0;       ///< the whole reply was given to the kernel; 0: never
+    std::int64_t answered_us = 0;       ///< when the reply began; 0: never
     int status = 0;                     ///< of the reply; 0: none was given
     std::int64_t row_id = 0;            ///< the row this request created; 0: none
     std::vector<std::uint64_t> faults;  ///< those that applied

@@ -146,6 +146,14 @@ TEST_CASE("a request that never becomes whole is recorded") {
     CHECK(server.row_count() == 0);
 }
 
+TEST_CASE("a request whose rest does not come in time is recorded") {
+    Server server{{.settings = {.keep_alive_ms = 1}}};
+    RawClient client{server.port()};
+    client.send("POST /api/feedbacks/ HTTP/1.1\r\nHost: x\r\n");
+    CHECK(client.rest() == End::eof);
+    CHECK(kinds(server) == Kinds{"incomplete_request"});
+}
+
 TEST_CASE("bytes sent before the answer are recorded, and answered in turn") {
     Server server;
     RawClient client{server.port()};
