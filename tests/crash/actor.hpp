@@ -47,8 +47,8 @@ class Actor {
     void recover(bool durable);
     /// As the end of a process that was not killed.
     void close();
-    /// verify() and the truth against each other.
-    void check(bool durable);
+    /// The store against the truth, and, thoroughly, against itself: verify().
+    void check(bool durable, bool thoroughly = true);
 
   private:
     void open();

@@ -11,6 +11,8 @@
 #include <system_error>
 #include <utility>
 
+#include "os_hooks.hpp"
+
 namespace agentsight::test {
 
 namespace {
@@ -156,13 +158,21 @@ CrashDisk::CrashDisk(std::filesystem::path folder, const DiskImage& image, DiskT
     : folder_{std::move(folder)}, traits_{traits}, image_{image.clone()}, names_{image_.current()} {
     install(folder_, names_);
     vfs_ = std::make_unique<ShimVfs>(unique_name(), *this, traits.shim);
+    know_disk(*this);
 }
 
-CrashDisk::~CrashDisk() = default;
+CrashDisk::~CrashDisk() {
+    forget_disk(*this);
+}
 
 void CrashDisk::cut() {
     const std::lock_guard guard{mutex_};
     dead_ = true;
+}
+
+bool CrashDisk::is_dead() const {
+    const std::lock_guard guard{mutex_};
+    return dead_;
 }
 
 std::uint64_t CrashDisk::changes() const {
@@ -294,7 +304,19 @@ void CrashDisk::changed() {
     }
 }
 
+/// Files made by nobody who tells this disk, such as the locks': known from the folder's next
+/// sync on. What is in them does not matter.
+void CrashDisk::adopt_strangers() {
+    for (const auto& entry : std::filesystem::directory_iterator{folder_}) {
+        const std::string name = entry.path().filename();
+        if (!names_.contains(name) && entry.is_regular_file()) {
+            names_[name] = std::make_shared<Node>();
+        }
+    }
+}
+
 void CrashDisk::sync_names() {
+    adopt_strangers();
     image_.durable = names_;
     image_.unsynced.clear();
 }
@@ -321,6 +343,21 @@ void CrashDisk::created(const std::filesystem::path& path) {
     const std::string name = local(path.native());
     if (!name.empty() && !find(path.native())) {
         change_name({.name = name, .node = std::make_shared<Node>(), .from = {}});
+    }
+}
+
+void CrashDisk::wrote(const std::filesystem::path& path, std::string_view text) {
+    const std::lock_guard guard{mutex_};
+    record_write({.call = Call::write,
+                  .path = path.native(),
+                  .data = {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}});
+}
+
+void CrashDisk::synced(const std::filesystem::path& path) {
+    const std::lock_guard guard{mutex_};
+    changed();
+    if (const auto node = find(path.native()); node && !traits_.sync_is_no_op) {
+        sync_file(*node);
     }
 }
 

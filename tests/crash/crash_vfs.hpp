@@ -75,6 +75,7 @@ class CrashDisk final : public Interceptor {
 
     /// From now on every call fails: the process is as good as dead.
     void cut();
+    bool is_dead() const;
     std::uint64_t changes() const;
 
     /// What a stop at this moment would leave. Any number of times.
@@ -83,8 +84,10 @@ class CrashDisk final : public Interceptor {
     /// or a lying disk has not yet written its pages.
     bool database_at_risk() const;
 
-    // What the library does to the folder without SQLite.
+    // What the library does to the folder without SQLite: see os_hooks.hpp.
     void created(const std::filesystem::path& path);
+    void wrote(const std::filesystem::path& path, std::string_view text);
+    void synced(const std::filesystem::path& path);
     void renamed(const std::filesystem::path& from, const std::filesystem::path& to);
     void removed(const std::filesystem::path& path);
     void folder_synced();
@@ -99,6 +102,7 @@ class CrashDisk final : public Interceptor {
     void opened(const Operation& operation);
     void record_write(const Operation& operation);
     void change_name(NameChange change);
+    void adopt_strangers();
     void sync_names();
     void settle_cache();
     void changed();
