@@ -155,6 +155,11 @@ void Engine::Impl::network_changed() {
 }
 
 void Engine::Impl::release() {
+    end_holds();
+    rung_ = true;
+}
+
+void Engine::Impl::end_holds() {
     now_ = store_.now();
     pacer_.off();
     const std::vector<outbox::HoldRow> rows = holds_.rows();
@@ -172,7 +177,6 @@ void Engine::Impl::release() {
     }
     refusals_in_row_ = 0;
     unknowns_in_row_ = 0;
-    rung_ = true;
 }
 
 void Engine::Impl::pause(bool paused) {

@@ -62,6 +62,7 @@ class Engine::Impl {
         bool tried_other_way = false;
     };
 
+    void end_holds();
     void tell(Event event);
     void tell_once_committed(Event event);
     void hold_for_credential();

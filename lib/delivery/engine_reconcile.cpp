@@ -21,6 +21,8 @@ constexpr int blind_looks_until_impossible = 20;
 
 /// A record that keeps drawing 5xx while others are delivered is not sent for ever.
 constexpr int server_errors_until_dead = 8;
+/// Without deliveries between nothing tells it from an outage; but it lets others try.
+constexpr int server_errors_until_aside = 16;
 
 /// The server's filter is only there to save pages: it may be generous.
 constexpr std::int64_t filter_slack_ms = 120'000;
@@ -321,6 +323,13 @@ void Engine::Impl::send_again(const outbox::ClaimedRecord& record, bool possible
         // It will most likely fail again, and cost three looks again.
         const Backoff backoff{.base_ms = policy_.backoff_base_ms, .cap_ms = policy_.backoff_cap_ms};
         settlement.due += full_jitter(backoff, record.attempts, random_);
+        const auto answers = bad_answers_.find(record.key);
+        if (answers != bad_answers_.end() && answers->second.strikes >= server_errors_until_aside) {
+            // Hours by now. The API answers reads, so this may be about this record, and
+            // nothing else of its conversation will ever show it.
+            answers->second.strikes = 0;
+            settlement.behind = true;
+        }
     }
     settlement.refusals = record.refusals;
     settlement.possible_duplicate = possible_duplicate;

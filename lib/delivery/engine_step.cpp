@@ -233,7 +233,7 @@ void Engine::Impl::adopt(outbox::DrainReply reply) {
         }
     }
     if (releases_ && *releases_ != reply.control.releases) {
-        release();
+        end_holds();
     }
     releases_ = reply.control.releases;
     for (const std::int64_t key : reply.duplicate_server_ids) {

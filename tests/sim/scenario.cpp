@@ -47,6 +47,8 @@ Scenario::Scenario(std::uint64_t seed_given) : seed(seed_given) {
         apply_late = maybe(random, 4, 100);
         cut_reply = maybe(random, 3, 80);
         not_written = maybe(random, 3, 80);
+        not_processed = maybe(random, 2, 60);
+        moody = maybe(random, 2, 60);
     }
     round_trip = one_in(3) ? between(random, 1, 3'000) : between(random, 1, 200);
     database_skew = between(random, -8'000, 8'000);
@@ -79,6 +81,8 @@ Scenario::Scenario(std::uint64_t seed_given) : seed(seed_given) {
     refuses_reading = one_in(25);
     has_poison = one_in(6);
     missing_conversation = one_in(10);
+    controls = one_in(3) ? static_cast<int>(between(random, 1, 12)) : 0;
+    two_processes = one_in(4);
 
     policy.connections = static_cast<int>(between(random, 1, one_in(3) ? 8 : 4));
     policy.kind = Credential::Kind::api_key;
@@ -107,7 +111,8 @@ std::string Scenario::describe() const {
          << not_written << " rtt " << round_trip << " deaths " << deaths << " reboots " << reboots
          << " skew " << device_skew / 1000 << (list_route ? "" : " old-read")
          << (refuses_reading ? " no-read" : "") << (has_poison ? " poison" : "")
-         << (missing_conversation ? " missing" : "") << (full_speed ? " full" : "") << ";";
+         << (missing_conversation ? " missing" : "") << (two_processes ? " two" : "")
+         << " controls " << controls << (full_speed ? " full" : "") << ";";
     for (const Phase& phase : phases) {
         text << ' ' << name(phase.kind) << '[' << phase.from / 1000 << ',' << phase.to / 1000
              << ']';

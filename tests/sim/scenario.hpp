@@ -52,12 +52,14 @@ struct Scenario {
     std::vector<Phase> phases;
 
     // Per request, in a thousand.
-    int lose_before = 0;  ///< the request never arrives
-    int lose_after = 0;   ///< stored, the reply is lost
-    int answer_504 = 0;   ///< stored, a gateway says 504
-    int apply_late = 0;   ///< the gateway gives up, the row comes up to 90 s later
-    int cut_reply = 0;    ///< stored, the reply breaks in the middle
-    int not_written = 0;  ///< the connection was dead before the first byte
+    int lose_before = 0;    ///< the request never arrives
+    int lose_after = 0;     ///< stored, the reply is lost
+    int answer_504 = 0;     ///< stored, a gateway says 504
+    int apply_late = 0;     ///< the gateway gives up, the row comes up to 90 s later
+    int cut_reply = 0;      ///< stored, the reply breaks in the middle
+    int not_written = 0;    ///< the connection was dead before the first byte
+    int not_processed = 0;  ///< 408, 421 or 425
+    int moody = 0;          ///< 429 and 503 with Retry-After in all its forms, or without
     Time round_trip = 20;
     Time list_lag = 0;       ///< of a stale list
     Time database_skew = 0;  ///< created_at against Date
@@ -73,6 +75,8 @@ struct Scenario {
     bool refuses_reading = false;  ///< the key may not read: a documented cause of doubles
     bool has_poison = false;       ///< some feedback is refused, one by a firewall
     bool missing_conversation = false;
+    int controls = 0;            ///< what people and the system tell the library meanwhile
+    bool two_processes = false;  ///< both submit, one drains, the other takes over
 
     delivery::Policy policy;
 };

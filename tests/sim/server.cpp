@@ -1,8 +1,10 @@
 #include "server.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "core/civil_time.hpp"
 #include "core/text.hpp"
 
 namespace agentsight::sim {
@@ -48,6 +50,30 @@ std::map<std::string, std::string> parse_query(const std::string& target) {
         at = end < target.size() ? end : std::string::npos;
     }
     return query;
+}
+
+/// In one of the three forms that HTTP allows.
+std::string http_date(core::UtcMs utc_ms, int form) {
+    static constexpr const char* days[] = {"Thursday", "Friday",  "Saturday", "Sunday",
+                                           "Monday",   "Tuesday", "Wednesday"};
+    static constexpr const char* months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                             "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    const core::CivilTime time = core::civil_time(utc_ms);
+    const std::string day = days[utc_ms / 86'400'000 % 7];
+    const char* const month = months[time.month - 1];
+    char text[64];
+    if (form == 0) {
+        std::snprintf(text, sizeof text, "%s, %02d %s %04d %02d:%02d:%02d GMT",
+                      day.substr(0, 3).c_str(), time.day, month, time.year, time.hour, time.minute,
+                      time.second);
+    } else if (form == 1) {
+        std::snprintf(text, sizeof text, "%s, %02d-%s-%02d %02d:%02d:%02d GMT", day.c_str(),
+                      time.day, month, time.year % 100, time.hour, time.minute, time.second);
+    } else {
+        std::snprintf(text, sizeof text, "%s %s %2d %02d:%02d:%02d %04d", day.substr(0, 3).c_str(),
+                      month, time.day, time.hour, time.minute, time.second, time.year);
+    }
+    return text;
 }
 
 /// Business ids of the simulation are "c0", "c1" ...; their database ids follow.
@@ -99,12 +125,39 @@ std::optional<Reply> Server::in_the_way(const core::HttpRequest& request, Time n
     if (scenario_.active(Kind::outage_before, now)) {
         return html(random_.below(2) == 0 ? 500 : 503);
     }
+    const bool well = now >= scenario_.faults_until;
+    if (!well && static_cast<int>(random_.below(1'000)) < scenario_.not_processed) {
+        return html(random_.below(2) == 0 ? 408 : 425);
+    }
+    if (!well && static_cast<int>(random_.below(1'000)) < scenario_.moody) {
+        return moody(now);
+    }
     if (scenario_.active(Kind::throttle, now)) {
         Reply reply = error(429, "Request was throttled.");
         reply.retry_after = std::to_string(1 + random_.below(60));
         return reply;
     }
     return std::nullopt;
+}
+
+Reply Server::moody(Time now) {
+    Reply reply = error(random_.below(2) == 0 ? 429 : 503, "Not now.");
+    const auto wait = static_cast<Time>(random_.below(90));
+    switch (random_.below(3)) {
+        case 0:
+            reply.retry_after = std::to_string(wait);
+            break;
+        case 1:
+            reply.retry_after =
+                http_date(date(now) + 1'000 * wait, static_cast<int>(random_.below(3)));
+            break;
+        default:
+            reply.status = 429;  // a 503 that says nothing may be processed
+            if (random_.below(2) == 0) {
+                reply.retry_after = "a moment";
+            }
+    }
+    return reply;
 }
 
 Reply Server::post(const core::HttpRequest& request, Time now) {
@@ -134,6 +187,9 @@ Reply Server::post(const core::HttpRequest& request, Time now) {
     }
     if (row.comment == refused_comment) {
         return error(400, "No.");
+    }
+    if (row.comment == failing_comment) {
+        return html(500);
     }
     rows_.push_back(row);
     Reply reply{.status = 201, .body = row_json(row, true)};

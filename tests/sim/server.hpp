@@ -45,10 +45,12 @@ class Server {
 
     static constexpr const char* refused_comment = "refuse me";
     static constexpr const char* firewalled_comment = "'; DROP TABLE";
+    static constexpr const char* failing_comment = "crash me";
     static constexpr const char* missing_conversation = "nobody-knows";
 
   private:
     Reply post(const core::HttpRequest& request, Time now);
+    Reply moody(Time now);
     Reply get(const core::HttpRequest& request, Time now);
     Reply list(const std::map<std::string, std::string>& query, Time now);
     Reply conversation(const std::string& database_id, Time now);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "core/http_date.hpp"
 #include "core/text.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -16,7 +17,11 @@ constexpr Time minute = 60'000;
 constexpr Time request_timeout = 30'000;
 /// After the faults: the longest hold is an hour, and some need two of its kind.
 constexpr Time drained_within = 8 * 60 * minute;
+/// A poisonous record first in its conversation holds what is behind it until enough
+/// probes, an hour apart in the end, have shown that it is the record and not the way.
+constexpr Time drained_with_poison_within = 96 * 60 * minute;
 constexpr std::uint64_t steps_at_one_time = 5'000;
+constexpr int attempts_of_poison_bound = 3'000;  // alone it is an outage: probed for ever
 constexpr int attempts_bound = 260;  // a missing conversation is asked for until its grace is over
 
 core::ConversationKey conversation_key(int number) {
@@ -82,8 +87,9 @@ void Simulation::submit(int number) {
     feedback.comment = comment == 0 ? "" : " comment " + std::to_string(comment) + "\n";
     Submitted one;
     if (scenario_.has_poison && random_.below(8) == 0) {
-        feedback.comment =
-            random_.below(2) == 0 ? Server::refused_comment : Server::firewalled_comment;
+        static constexpr const char* poisons[] = {
+            Server::refused_comment, Server::firewalled_comment, Server::failing_comment};
+        feedback.comment = poisons[random_.below(3)];
         one.may_die = true;
     }
     if (scenario_.missing_conversation && random_.below(4) == 0) {
@@ -93,7 +99,8 @@ void Simulation::submit(int number) {
     if (random_.below(10) == 0) {
         feedback.metadata = R"({"rating":5})";
     }
-    const outbox::SubmitResult submitted = store_->submit(submission);
+    outbox::Store& submitter = follower_ && random_.below(2) == 0 ? *follower_ : *store_;
+    const outbox::SubmitResult submitted = submitter.submit(submission);
     if (submitted.error) {
         problem("submit failed: " + submitted.message);
         return;
@@ -110,21 +117,41 @@ void Simulation::submit(int number) {
     dirty_ = true;
 }
 
-void Simulation::start_process() {
-    ++process_;
-    log("process starts");
+std::unique_ptr<outbox::Store> Simulation::open_store() {
     outbox::StoreOptions options;
     options.path = file_;
     options.durability = Durability::relaxed;
-    store_ = std::make_unique<outbox::Store>(std::move(options), clock_, engine_random_);
+    return std::make_unique<outbox::Store>(std::move(options), clock_, engine_random_);
+}
+
+void Simulation::open_follower() {
+    if (scenario_.two_processes && store_ && !follower_) {
+        follower_ = open_store();
+        if (follower_->try_become_drainer()) {
+            problem("two processes drain");
+        }
+    }
+}
+
+void Simulation::start_process() {
+    if (engine_) {
+        open_follower();  // another has taken over meanwhile
+        return;
+    }
+
+    ++process_;
+    log("process starts");
+    store_ = follower_ ? std::move(follower_) : open_store();
     if (!store_->try_become_drainer()) {
         problem("the drain lock was not free");
         return;
     }
     engine_ = std::make_unique<delivery::Engine>(*store_, scenario_.policy, engine_random_);
     engine_->start();
-    engine_->full_speed(scenario_.full_speed);
+    fast_ = scenario_.full_speed;
+    engine_->full_speed(fast_);
     not_before_ = 0;
+    open_follower();
     dirty_ = true;
     for (const int number : std::exchange(waiting_submits_, {})) {
         submit(number);
@@ -140,6 +167,9 @@ void Simulation::kill_process(Time down_for, bool reboot) {
     store_.reset();
     wake_at_.reset();
     ++process_;  // answers to the dead are dropped
+    if (reboot) {
+        follower_.reset();
+    }
     at(clock_.time + down_for, [this, reboot, down_for] {
         if (reboot) {
             clock_.booted = clock_.time - std::min<Time>(down_for, 15'000);
@@ -150,6 +180,63 @@ void Simulation::kill_process(Time down_for, bool reboot) {
         }
         start_process();
     });
+    if (follower_) {
+        start_process();  // the hang-up wakes it at once
+    }
+}
+
+/// Things that happen to a healthy application, and must not change what arrives.
+void Simulation::plan_controls() {
+    for (int i = 0; i < scenario_.controls; ++i) {
+        const Time when =
+            static_cast<Time>(random_.below(static_cast<std::uint64_t>(scenario_.faults_until)));
+        const int what = static_cast<int>(random_.below(8));
+        at(when, [this, what] { control(what); });
+    }
+}
+
+void Simulation::control(int what) {
+    if (!engine_) {
+        return;
+    }
+    log("control " + std::to_string(what));
+    const Time soon = clock_.time + 1 + static_cast<Time>(random_.below(2 * minute));
+    switch (what) {
+        case 0:
+            engine_->pause(true);
+            at(soon, [this] {
+                if (engine_) {
+                    engine_->pause(false);
+                    dirty_ = true;
+                }
+            });
+            break;
+        case 1:
+            store_->hold();
+            engine_->rung();
+            at(soon, [this] { control(2); });
+            break;
+        case 2:
+            store_->release();
+            engine_->rung();
+            break;
+        case 3:
+            engine_->network_changed();
+            break;
+        case 4:
+            engine_->set_credential(scenario_.policy.kind);
+            break;
+        case 5:
+            engine_->release();
+            break;
+        case 6:
+            fast_ = !fast_;
+            engine_->full_speed(fast_);
+            break;
+        default:
+            engine_->resumed();
+    }
+    dirty_ = true;
 }
 
 void Simulation::plan_deaths() {
@@ -235,9 +322,10 @@ void Simulation::answer(std::uint64_t process, std::uint64_t task, core::Evidenc
         return;
     }
     evidence.ended = clock_.now();
-    if (evidence.retry_after) {
-        not_before_ =
-            std::max(not_before_, Time{clock_.time + 1'000 * std::stoll(*evidence.retry_after)});
+    if (evidence.retry_after && (evidence.status == 429 || evidence.status == 503)) {
+        const auto wait = core::parse_retry_after(*evidence.retry_after, evidence.date,
+                                                  evidence.ended.utc_ms, 86'400'000);
+        not_before_ = std::max(not_before_, Time{clock_.time + wait.value_or(0)});
     }
     if (evidence.status == 401) {
         key_was_invalid_ = true;
@@ -330,8 +418,12 @@ void Simulation::exchange(const delivery::Task& task) {
 void Simulation::heal() {
     log("the world is well");
     if (!engine_) {
+        at(clock_.time + 1'000, [this] { heal(); });
         return;
     }
+    store_->release();  // had a person held it, who then died with the device
+    engine_->rung();
+    engine_->pause(false);
     if (key_was_invalid_) {
         engine_->set_credential(scenario_.policy.kind);
     }
@@ -349,8 +441,10 @@ Result Simulation::run() {
     start_process();
     plan_submits();
     plan_deaths();
+    plan_controls();
     at(scenario_.faults_until, [this] { heal(); });
-    const Time deadline = scenario_.faults_until + drained_within;
+    const Time deadline = scenario_.faults_until +
+                          (scenario_.has_poison ? drained_with_poison_within : drained_within);
     std::uint64_t steps_now = 0;
     Time steps_time = -1;
     while (result_.problems.empty()) {
@@ -410,13 +504,18 @@ void Simulation::check() {
         left += record.left_to_person ? 1 : 0;
     }
     result_.left = left;
-    // What alone draws a firewall's answer cannot be told from an intercepted way: reported.
+    // What alone draws a firewall's answer, or makes the server fail, cannot be told from an
+    // intercepted way or an outage: it is held, and reported.
     std::uint64_t reported = 0;
-    for (const Record& record : store_->list({.state = RecordState::waiting}, 1'000)) {
-        const auto one = std::ranges::find(submitted_, record.id, &Submitted::id);
-        reported += one->may_die && status.hold && status.hold->reason == HoldReason::endpoint;
+    for (const RecordState state : {RecordState::waiting, RecordState::unknown}) {
+        for (const Record& record : store_->list({.state = state}, 1'000)) {
+            const auto one = std::ranges::find(submitted_, record.id, &Submitted::id);
+            reported += one->may_die && !record.left_to_person && status.hold &&
+                        (status.hold->reason == HoldReason::endpoint ||
+                         status.hold->reason == HoldReason::outage);
+        }
     }
-    if (status.waiting != reported || status.claimed != 0 || status.unknown != left) {
+    if (status.waiting + status.unknown - left != reported || status.claimed != 0) {
         problem("not drained: waiting " + std::to_string(status.waiting) + " claimed " +
                 std::to_string(status.claimed) + " unknown " + std::to_string(status.unknown) +
                 " of which left " + std::to_string(left) + " hold " +
@@ -431,7 +530,8 @@ void Simulation::check() {
     check_rows(status);
     check_order();
     for (const Submitted& one : submitted_) {
-        if (server_.arrivals(one.id) > attempts_bound) {
+        const int bound = one.may_die ? attempts_of_poison_bound : attempts_bound;
+        if (server_.arrivals(one.id) > bound) {
             problem(one.id + " was sent " + std::to_string(server_.arrivals(one.id)) + " times");
         }
     }
@@ -476,7 +576,7 @@ void Simulation::check_rows(const Status& status) {
         problem("possible duplicates counted without a documented cause");
     }
     // A record without a server Date and of another boot is a person's to decide.
-    if (status.unknown != 0 && !scenario_.refuses_reading && scenario_.reboots == 0) {
+    if (result_.left != 0 && !scenario_.refuses_reading && scenario_.reboots == 0) {
         problem("left to a person without a documented cause");
     }
 }

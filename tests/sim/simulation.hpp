@@ -75,6 +75,10 @@ class Simulation {
     void log(const std::string& line);
     void plan_submits();
     void plan_deaths();
+    void plan_controls();
+    void control(int what);
+    std::unique_ptr<outbox::Store> open_store();
+    void open_follower();
     void submit(int number);
     void start_process();
     void kill_process(Time down_for, bool reboot);
@@ -104,6 +108,8 @@ class Simulation {
     std::uint64_t order_ = 0;
     std::unique_ptr<outbox::Store> store_;
     std::unique_ptr<delivery::Engine> engine_;
+    std::unique_ptr<outbox::Store> follower_;  ///< of another process: submits, and waits
+    bool fast_ = false;
     std::uint64_t process_ = 0;
     std::optional<Time> wake_at_;
     std::vector<Submitted> submitted_;
