@@ -221,6 +221,9 @@ struct ShimCalls {
         const Operation operation{
             .call = Call::shm_map, .path = *file.path, .offset = region, .flags = extend};
         return guarded(*file.shim, operation, [&] {
+            if (file.shim->traits_.real_memory) {
+                return file.real->pMethods->xShmMap(file.real, region, size, extend, address);
+            }
             if (file.memory == nullptr) {
                 file.memory = new std::shared_ptr<ShimVfs::SharedMemory>(
                     file.shim->shared_memory(*file.path));
@@ -246,10 +249,16 @@ struct ShimCalls {
         if ((flags & SQLITE_SHM_UNLOCK) != 0) {
             // An unlock cannot fail for SQLite; it is told for the yield points.
             file.shim->interceptor_.before(operation);
+            if (file.shim->traits_.real_memory) {
+                return file.real->pMethods->xShmLock(file.real, offset, count, flags);
+            }
             release(file, offset, count);
             return SQLITE_OK;
         }
         return guarded(*file.shim, operation, [&] {
+            if (file.shim->traits_.real_memory) {
+                return file.real->pMethods->xShmLock(file.real, offset, count, flags);
+            }
             return acquire(file, offset, count, (flags & SQLITE_SHM_SHARED) != 0);
         });
     }
@@ -306,13 +315,19 @@ struct ShimCalls {
     static void shm_barrier(sqlite3_file* out) {
         File& file = file_of(out);
         file.shim->interceptor_.before({.call = Call::shm_barrier, .path = *file.path});
+        if (file.shim->traits_.real_memory) {
+            return file.real->pMethods->xShmBarrier(file.real);
+        }
         std::atomic_thread_fence(std::memory_order_seq_cst);
     }
 
-    static int shm_unmap(sqlite3_file* out, int) {
+    static int shm_unmap(sqlite3_file* out, int remove_it) {
         File& file = file_of(out);
         const int told =
             file.shim->interceptor_.before({.call = Call::shm_unmap, .path = *file.path});
+        if (file.shim->traits_.real_memory) {
+            return file.real->pMethods->xShmUnmap(file.real, remove_it);
+        }
         drop_memory(file);
         return told;
     }

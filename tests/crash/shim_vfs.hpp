@@ -66,6 +66,7 @@ struct ShimTraits {
     bool claims_power_safe_overwrite = false;  ///< whatever psow= says: a defect on purpose
     int sector_size = 0;                       ///< 0: what "unix" says
     bool maps_files = false;                   ///< offers xFetch, xUnfetch (mmap)
+    bool real_memory = false;  ///< the -shm of "unix", shared with who does not use this VFS
 };
 
 /// A VFS over "unix" for one process: files are real files, a sync is only told to the
