@@ -1,5 +1,6 @@
 #include "agentsight/conversation_manager.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <mutex>
@@ -63,7 +64,8 @@ class ConversationManager::Impl {
     }
 
     ~Impl() {
-        close(settings_.options.close_deadline);
+        closed_ = true;
+        worker_->shut(settings_.options.close_deadline);
         *hook_ = nullptr;
         if (os::fork_generation() != fork_generation_) {
             // In a forked child: nothing of the parent's database may be touched or closed.
@@ -120,31 +122,43 @@ class ConversationManager::Impl {
                       SubmitCallback callback) {
         std::error_code refused;
         std::string id;
+        bool stored = false;
         QueuedSubmit queued;
         queued.callback = std::move(callback);
         try {
             check_usable();
             queued.submission = submission(feedback, metadata_problem);
-            if (worker_->enqueue(queued)) {
-                return;
+            if (worker_->has_thread()) {
+                if (worker_->enqueue(queued)) {
+                    return;
+                }
+                refused = errc::busy;
+            } else {  // no thread could be started: the caller's commits
+                const outbox::SubmitResult result = store_->submit(queued.submission);
+                refused = result.error;
+                id = result.has_id ? result.id.text() : std::string();
+                stored = !result.error && result.stored;
             }
-            refused = errc::busy;
         } catch (const Error& error) {
             refused = error.code();
             id = error.id();
         }
-        queued.callback(refused, Receipt{id, false});
+        queued.callback(refused, Receipt{id, stored});
     }
 
     RecordState wait(std::string_view id, std::chrono::milliseconds deadline) {
-        const auto until = std::chrono::steady_clock::now() + deadline;
+        constexpr std::chrono::hours longest{24 * 365};  // beyond: for ever, without overflow
+        const auto until = std::chrono::steady_clock::now() +
+                           std::min<std::chrono::milliseconds>(deadline, longest);
         while (true) {
             check_usable();
+            const std::uint64_t seen = worker_->changes();
             const RecordState state = store_->state_of(id);
-            if (is_settled(state) || std::chrono::steady_clock::now() >= until) {
+            if (is_settled(state) || worker_->on_own_thread() ||
+                std::chrono::steady_clock::now() >= until) {
                 return state;
             }
-            worker_->wait_for_change(until);
+            worker_->wait_for_change(seen, until);
         }
     }
 
@@ -263,12 +277,17 @@ void ConversationManager::close(std::chrono::milliseconds deadline) {
 ConversationManager& conversation_manager() {
     static std::mutex mutex;
     static ConversationManager* manager = nullptr;
+    static std::uint64_t generation = 0;
     const std::lock_guard lock(mutex);
-    if (!manager) {
-        manager = new ConversationManager();
+    if (!manager || generation != os::fork_generation()) {
+        const bool first = !manager;
+        manager = new ConversationManager();  // a forked child leaves the parent's alone
+        generation = os::fork_generation();
         // Never destroyed: others may still use it. Its thread ends before the libraries it
         // uses are torn down, because this handler was registered after theirs.
-        std::atexit([] { manager->close(std::chrono::milliseconds{500}); });
+        if (first) {
+            std::atexit([] { manager->close(std::chrono::milliseconds{500}); });
+        }
     }
     return *manager;
 }

@@ -125,15 +125,19 @@ void Relay::note_exception() noexcept {
 }
 
 void Relay::log(LogLevel level, std::string_view line) noexcept {
-    if (!log_) {
+    // A sink that calls the library would otherwise wait for itself, or recurse for ever.
+    thread_local bool logging = false;
+    if (!log_ || logging) {
         return;
     }
+    logging = true;
     try {
         const std::lock_guard lock(log_mutex_);
         log_(level, line);
     } catch (...) {
         // A sink that throws has nowhere to be reported.
     }
+    logging = false;
 }
 
 std::uint64_t Relay::exceptions() const {

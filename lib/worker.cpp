@@ -1,5 +1,6 @@
 #include "worker.hpp"
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -15,6 +16,13 @@ using std::chrono::steady_clock;
 
 /// Where another process drains, its progress shows only in the file.
 constexpr milliseconds follower_look{20};
+
+/// Deadlines beyond this mean "for ever", and must not overflow the clock.
+constexpr std::chrono::hours longest_wait{24 * 365};
+
+steady_clock::time_point after(milliseconds wait) {
+    return steady_clock::now() + std::min<milliseconds>(wait, longest_wait);
+}
 
 /// After close()'s deadline: what ending the aborted exchanges may take.
 constexpr milliseconds close_grace{150};
@@ -35,7 +43,11 @@ Worker::~Worker() = default;
 
 void Worker::start() {
     try {
-        thread_ = std::thread([self = shared_from_this()] { self->loop_->run(); });
+        thread_ = std::thread([self = shared_from_this()] {
+            self->thread_id_ = std::this_thread::get_id();
+            self->loop_->run();
+        });
+        running_ = true;
     } catch (const std::system_error&) {
         relay_->log(LogLevel::error,
                     "no thread could be started: feedback is kept, nothing is sent until the "
@@ -55,7 +67,7 @@ void Worker::wake() noexcept {
 bool Worker::enqueue(QueuedSubmit& submit) {
     {
         const std::lock_guard lock(mutex_);
-        if (closed_ || !thread_.joinable()) {
+        if (closed_) {
             throw Error(errc::closed, "submitting feedback: the manager has been closed");
         }
         if (submits_.size() >= max_queued_submits) {
@@ -73,7 +85,10 @@ std::uint64_t Worker::request() {
 }
 
 bool Worker::flush(milliseconds deadline) {
-    const auto until = steady_clock::now() + deadline;
+    if (on_own_thread()) {
+        return false;
+    }
+    const auto until = after(deadline);
     news_ = true;
     std::unique_lock lock(mutex_);
     ++control_.flushes;
@@ -103,28 +118,42 @@ bool Worker::flush(milliseconds deadline) {
     return settled;
 }
 
-/// Another process drains: rings it, and looks into the file until nothing waits.
+/// Another process drains: rings it, and looks into the file until nothing waits, or only a
+/// person can go on.
 bool Worker::poll_until_drained(steady_clock::time_point deadline) {
     while (true) {
+        const std::uint64_t seen = changes();
         const Status status = store_->status();
         if (status.waiting == status.waiting_for_other_credential && status.claimed == 0) {
             return true;
         }
+        const bool by_person = status.hold && !status.hold->until;
         const auto now = steady_clock::now();
-        if (now >= deadline) {
+        if (by_person || now >= deadline) {
             return false;
         }
-        wait_for_change(std::min(deadline, now + follower_look));
+        wait_for_change(seen, std::min(deadline, now + follower_look));
     }
 }
 
-void Worker::wait_for_change(steady_clock::time_point deadline) {
+bool Worker::on_own_thread() const noexcept {
+    return thread_id_.load() == std::this_thread::get_id();
+}
+
+std::uint64_t Worker::changes() {
+    const std::lock_guard lock(mutex_);
+    return view_.ticks;
+}
+
+void Worker::wait_for_change(std::uint64_t seen, steady_clock::time_point deadline) {
+    if (on_own_thread()) {
+        return;
+    }
     std::unique_lock lock(mutex_);
-    const std::uint64_t ticks = view_.ticks;
     if (!view_.draining) {
         deadline = std::min(deadline, steady_clock::now() + follower_look);
     }
-    changed_.wait_until(lock, deadline, [&] { return view_.ticks != ticks || view_.ended; });
+    changed_.wait_until(lock, deadline, [&] { return view_.ticks != seen || view_.ended; });
 }
 
 void Worker::pause(bool paused) {
@@ -154,28 +183,32 @@ void Worker::network_changed() {
     wake();
 }
 
-void Worker::close(milliseconds deadline) {
-    const std::lock_guard closing(close_mutex_);
-    if (!thread_.joinable()) {
+void Worker::ask_to_close(steady_clock::time_point at) {
+    {
+        const std::lock_guard lock(mutex_);
         closed_ = true;
+        control_.close_at = control_.close_at ? std::min(*control_.close_at, at) : at;
+        request();
+    }
+    wake();
+}
+
+void Worker::close(milliseconds deadline) {
+    const auto at = after(deadline);
+    if (on_own_thread()) {
+        ask_to_close(at);  // without the mutex below: who holds it may be waiting for us
+        return;
+    }
+    const std::lock_guard closing(close_mutex_);
+    closed_ = true;
+    if (!thread_.joinable()) {
         return;
     }
     if (os::fork_generation() != fork_generation_) {
         thread_.detach();  // it lives in the parent
         return;
     }
-    const auto at = steady_clock::now() + deadline;
-    {
-        const std::lock_guard lock(mutex_);
-        closed_ = true;
-        control_.close_at = at;
-        request();
-    }
-    wake();
-    if (thread_.get_id() == std::this_thread::get_id()) {
-        thread_.detach();  // inside a callback: the thread ends by itself, and keeps us until then
-        return;
-    }
+    ask_to_close(at);
     bool ended = false;
     {
         std::unique_lock lock(mutex_);
@@ -185,6 +218,13 @@ void Worker::close(milliseconds deadline) {
         thread_.join();
     } else {
         thread_.detach();  // a callback of the application, or the disk, holds it
+    }
+}
+
+void Worker::shut(milliseconds deadline) {
+    close(deadline);
+    if (on_own_thread() && thread_.joinable()) {
+        thread_.detach();  // inside a callback: it ends by itself, and keeps us until then
     }
 }
 

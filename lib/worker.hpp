@@ -51,14 +51,25 @@ class Worker : public std::enable_shared_from_this<Worker> {
     /// False when full; the callback then was not taken. Throws errc::closed.
     bool enqueue(QueuedSubmit& submit);
 
+    /// False at once on the worker's own thread, which cannot wait for itself.
     bool flush(std::chrono::milliseconds deadline);
-    /// Returns when the outbox may have changed, or after `deadline`.
-    void wait_for_change(std::chrono::steady_clock::time_point deadline);
+    /// Counts what may have changed the outbox: read it, look, then wait_for_change().
+    std::uint64_t changes();
+    /// Returns when there was a change since `seen`, or at `deadline`; at once on the worker's
+    /// own thread.
+    void wait_for_change(std::uint64_t seen, std::chrono::steady_clock::time_point deadline);
+    /// In a callback of the application that the worker runs.
+    bool on_own_thread() const noexcept;
+    /// False where no thread could be started: then nobody serves enqueue().
+    bool has_thread() const noexcept { return running_; }
 
     void pause(bool paused);
     void set_credential(Credential credential);
     void network_changed();
+    /// On the worker's own thread it only asks for the end, and returns.
     void close(std::chrono::milliseconds deadline);
+    /// The same for the last owner: afterwards the thread keeps itself alive, if need be.
+    void shut(std::chrono::milliseconds deadline);
 
   private:
     class Thread;  // what only the worker's thread touches
@@ -81,6 +92,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
     };
 
     std::uint64_t request();
+    void ask_to_close(std::chrono::steady_clock::time_point at);
     bool poll_until_drained(std::chrono::steady_clock::time_point deadline);
 
     const Settings settings_;
@@ -96,6 +108,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
     std::uint64_t requested_ = 0;
     std::vector<QueuedSubmit> submits_;
     std::atomic<bool> closed_ = false;
+    std::atomic<bool> running_ = false;  ///< the thread was started
+    std::atomic<std::thread::id> thread_id_;
     std::atomic<bool> news_ = true;
 
     std::mutex close_mutex_;

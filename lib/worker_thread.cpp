@@ -44,6 +44,19 @@ std::filesystem::path beside(const outbox::Store& store, const char* suffix) {
     return path;
 }
 
+/// The code for the exception being handled.
+std::error_code error_now() noexcept {
+    try {
+        throw;
+    } catch (const Error& error) {
+        return error.code();
+    } catch (const std::bad_alloc&) {
+        return errc::out_of_memory;
+    } catch (...) {
+        return errc::io_error;
+    }
+}
+
 std::int64_t monotonic_ms() {
     return std::chrono::duration_cast<milliseconds>(
                std::chrono::steady_clock::now().time_since_epoch())
@@ -191,6 +204,7 @@ void Worker::Thread::recover(const char* what) noexcept {
         worker_.relay_->log(LogLevel::error, std::string("sending failed and starts again in ") +
                                                  std::to_string(pause.count()) + " ms: " + what);
         if (closing_) {
+            commit_queued_submits();
             if (in_flight_ == 0) {
                 finish_close();
             }
@@ -213,6 +227,7 @@ void Worker::Thread::take_control() {
     }
     if (control.credential) {
         kind_ = control.credential->kind();
+        no_credential_told_ = false;
         transport_.set_credential(*std::move(control.credential));
         if (started_) {
             engine_->set_credential(kind_);
@@ -247,31 +262,43 @@ void Worker::Thread::commit_queued_submits() {
     if (batch.empty()) {
         return;
     }
-    std::vector<outbox::Submission> submissions;
-    submissions.reserve(batch.size());
-    for (QueuedSubmit& queued : batch) {
-        submissions.push_back(std::move(queued.submission));
-    }
-    std::vector<outbox::SubmitResult> results;
+    std::size_t answered = 0;
     try {
-        results = store_.submit_many(submissions);
-    } catch (const Error& error) {
+        std::vector<outbox::Submission> submissions;
+        submissions.reserve(batch.size());
+        for (QueuedSubmit& queued : batch) {
+            submissions.push_back(std::move(queued.submission));
+        }
+        const std::vector<outbox::SubmitResult> results = store_.submit_many(submissions);
+        for (; answered < batch.size(); ++answered) {
+            answer(batch[answered].callback, results[answered]);
+        }
+    } catch (...) {
         outbox::SubmitResult failed;
-        failed.error = error.code();
-        results.assign(batch.size(), failed);
-    } catch (const std::bad_alloc&) {
-        outbox::SubmitResult failed;
-        failed.error = errc::out_of_memory;
-        results.assign(batch.size(), failed);
+        failed.error = error_now();
+        for (; answered < batch.size(); ++answered) {
+            answer(batch[answered].callback, failed);
+        }
     }
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-        const outbox::SubmitResult& result = results[i];
-        Receipt receipt{result.has_id ? result.id.text() : std::string(), result.stored};
-        if (!result.error && result.stored && worker_.relay_->listens()) {
+}
+
+/// Exactly once, whatever happens: where even queueing the callback fails, it runs here.
+void Worker::Thread::answer(ConversationManager::SubmitCallback& callback,
+                            const outbox::SubmitResult& result) noexcept {
+    try {
+        const Receipt receipt{result.has_id ? result.id.text() : std::string(),
+                              !result.error && result.stored};
+        if (receipt.stored && worker_.relay_->listens()) {
             worker_.relay_->post(event::Submitted{receipt.id});
         }
-        worker_.relay_->call([callback = std::move(batch[i].callback), error = result.error,
-                              receipt = std::move(receipt)] { callback(error, receipt); });
+        worker_.relay_->call(
+            [callback, error = result.error, receipt] { callback(error, receipt); });
+    } catch (...) {
+        try {
+            callback(result.error, Receipt{{}, false});
+        } catch (...) {
+            worker_.relay_->log(LogLevel::error, "a callback of the application threw");
+        }
     }
 }
 
@@ -298,7 +325,7 @@ void Worker::Thread::drain() {
         }
         return;
     }
-    if (kind_ == Credential::Kind::none && no_credential_told_) {
+    if (kind_ == Credential::Kind::none && no_credential_told_ && !started_) {
         return;
     }
     if (!started_ && !become_drainer()) {

@@ -56,6 +56,8 @@ class Worker::Thread {
     void recover(const char* what) noexcept;
     void take_control();
     void commit_queued_submits();
+    void answer(ConversationManager::SubmitCallback& callback,
+                const outbox::SubmitResult& result) noexcept;
     void notice_suspend();
 
     bool may_drain() const;

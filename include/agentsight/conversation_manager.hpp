@@ -116,11 +116,12 @@ class AGENTSIGHT_API ConversationManager {
     }
 
     /// Sends what is due now, at full speed, and waits until everything due is settled:
-    /// true; false at the deadline, or at once when nothing can be sent (a hold).
+    /// true. False at the deadline, or at once where only a person or a new credential can
+    /// go on, and inside a callback, where the worker cannot wait for itself.
     bool flush(std::chrono::milliseconds deadline);
 
     /// Waits until the record is settled (delivered, dead, discarded), or the deadline;
-    /// returns the state it then has. Throws errc::not_found.
+    /// returns the state it then has; at once inside a callback. Throws errc::not_found.
     RecordState wait(std::string_view id, std::chrono::milliseconds deadline);
     RecordState wait(std::string_view id, std::chrono::milliseconds deadline, std::error_code& ec);
 
@@ -140,7 +141,8 @@ class AGENTSIGHT_API ConversationManager {
 
     /// Stops sending, gives unsent claims back, runs what is queued, joins the worker:
     /// returns at the latest 200 ms after the deadline (a disk sync in progress excepted).
-    /// What was in flight is unknown and will be reconciled. Idempotent.
+    /// What was in flight is unknown and will be reconciled. Idempotent. Inside a callback it
+    /// only asks for the end, which comes after the callback.
     void close(std::chrono::milliseconds deadline);
 
   private:
@@ -164,8 +166,8 @@ class AGENTSIGHT_API ConversationManager {
 };
 
 /// The process-wide manager, configured from the environment, made at the first call.
-/// Never destroyed before exit; see close(). Throws like the constructor, and tries again
-/// at the next call.
+/// Never destroyed; closed at exit. A forked child gets one of its own. Throws like the
+/// constructor, and tries again at the next call.
 AGENTSIGHT_API ConversationManager& conversation_manager();
 
 }  // namespace agentsight

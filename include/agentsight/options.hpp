@@ -165,7 +165,8 @@ struct Options {
     /// are caught and counted.
     Observer observer;
 
-    /// Called with each log line; default: silent. Any thread, one at a time.
+    /// Called with each log line; default: silent. Any thread, one at a time. What it itself
+    /// makes the library log is not logged.
     LogSink log;
 };
 
