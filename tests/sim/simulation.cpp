@@ -14,6 +14,7 @@ namespace {
 using Kind = Phase::Kind;
 
 constexpr Time minute = 60'000;
+constexpr Time hour = 60 * minute;
 constexpr Time request_timeout = 30'000;
 /// After the faults: the longest hold is an hour, and some need two of its kind.
 constexpr Time drained_within = 8 * 60 * minute;
@@ -433,8 +434,18 @@ void Simulation::heal() {
     dirty_ = true;
 }
 
-bool Simulation::quiet() {
-    return engine_ && !wake_at_ && !dirty_ && engine_->settled();
+/// Whether only poisonous records are left, of which nothing more can be learnt.
+bool Simulation::only_poison_is_left() {
+    for (const RecordState state :
+         {RecordState::waiting, RecordState::claimed, RecordState::unknown}) {
+        for (const Record& record : store_->list({.state = state}, 1'000)) {
+            const auto one = std::ranges::find(submitted_, record.id, &Submitted::id);
+            if (!one->may_die && !record.left_to_person) {
+                return false;
+            }
+        }
+    }
+    return engine_->held().has_value();
 }
 
 Result Simulation::run() {
@@ -447,6 +458,7 @@ Result Simulation::run() {
                           (scenario_.has_poison ? drained_with_poison_within : drained_within);
     std::uint64_t steps_now = 0;
     Time steps_time = -1;
+    Time looked_at = scenario_.faults_until;
     while (result_.problems.empty()) {
         if (engine_ && dirty_) {
             step();
@@ -463,6 +475,13 @@ Result Simulation::run() {
         }
         if (!next || *next > deadline) {
             break;
+        }
+        if (scenario_.has_poison && clock_.time > scenario_.faults_until &&
+            *next > looked_at + hour) {
+            looked_at = *next;
+            if (engine_ && only_poison_is_left()) {
+                break;
+            }
         }
         clock_.time = std::max(clock_.time, *next);
         if (!events_.empty() && events_.top().at <= clock_.time) {

@@ -89,7 +89,7 @@ class Simulation {
     void answer(std::uint64_t process, std::uint64_t task, core::Evidence evidence);
     void note_reply(const Reply& reply, bool delivered);
     void heal();
-    bool quiet();
+    bool only_poison_is_left();
     void check();
     void check_rows(const Status& status);
     void check_order();

@@ -1,0 +1,143 @@
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+
+#include "simulation.hpp"
+
+namespace agentsight::sim {
+namespace {
+
+/// In memory where there is such a folder: what is tested here is not the disk.
+const bool in_memory = [] {
+    if (std::getenv("TMPDIR") == nullptr && std::filesystem::is_directory("/dev/shm")) {
+        ::setenv("TMPDIR", "/dev/shm", 1);
+    }
+    return true;
+}();
+
+/// A world without faults, for a scenario to be given one of its own.
+Scenario calm(std::uint64_t seed) {
+    Scenario scenario{seed};
+    scenario.phases.clear();
+    scenario.lose_before = scenario.lose_after = scenario.answer_504 = scenario.apply_late = 0;
+    scenario.cut_reply = scenario.not_written = scenario.not_processed = scenario.moody = 0;
+    scenario.deaths = scenario.reboots = scenario.controls = 0;
+    scenario.clock_jumps = scenario.refuses_reading = scenario.has_poison = false;
+    scenario.missing_conversation = scenario.two_processes = scenario.full_speed = false;
+    scenario.list_route = true;
+    scenario.device_skew = 0;
+    scenario.round_trip = 50;
+    return scenario;
+}
+
+void check(const Scenario& scenario) {
+    const Result result = simulate(scenario);
+    CAPTURE(scenario.describe());
+    for (const std::string& problem : result.problems) {
+        FAIL_CHECK(problem);
+    }
+}
+
+TEST_CASE("an hour of virtual time takes milliseconds") {
+    Scenario scenario = calm(1);
+    scenario.records = 20;
+    scenario.submits_until = 3'600'000;
+    scenario.faults_until = 3'600'000;
+    scenario.phases.push_back({Phase::Kind::link_down, 0, 1'800'000});
+    const auto began = std::chrono::steady_clock::now();
+    const Result result = simulate(scenario);
+    const auto took = std::chrono::steady_clock::now() - began;
+    CHECK(result.ok());
+    CHECK(result.delivered == 20);
+    CHECK(result.posts == 20);
+    CHECK(result.gets == 0);
+    MESSAGE("one hour in " << std::chrono::duration_cast<std::chrono::milliseconds>(took).count()
+                           << " ms");
+}
+
+TEST_CASE("a calm day needs one request a feedback, and nothing else") {
+    for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+        const Scenario scenario = calm(seed);
+        const Result result = simulate(scenario);
+        CAPTURE(scenario.describe());
+        CHECK(result.ok());
+        CHECK(result.posts == static_cast<std::uint64_t>(scenario.records));
+        CHECK(result.gets == 0);
+    }
+}
+
+TEST_CASE("the same seed does the same") {
+    for (const std::uint64_t seed : {3U, 5U, 11U}) {
+        const Result one = simulate(Scenario{seed});
+        const Result two = simulate(Scenario{seed});
+        CHECK(one.finished_at == two.finished_at);
+        CHECK(one.steps == two.steps);
+        CHECK(one.posts == two.posts);
+        CHECK(one.gets == two.gets);
+    }
+}
+
+TEST_CASE("every reply lost after storing: exactly one row each") {
+    Scenario scenario = calm(2);
+    scenario.records = 20;
+    scenario.conversations = 1;
+    scenario.different_comments = 1;  // twenty identical feedbacks
+    scenario.lose_after = 1'000;
+    scenario.faults_until = 3'600'000;
+    scenario.submits_until = 1'000;
+    check(scenario);
+}
+
+TEST_CASE("a route that is removed while the outbox drains, either of them") {
+    for (const Phase::Kind kind : {Phase::Kind::old_route_gone, Phase::Kind::new_route_gone}) {
+        Scenario scenario = calm(4);
+        scenario.records = 40;
+        scenario.submits_until = 60'000;
+        scenario.faults_until = 40'000'000;
+        scenario.phases.push_back({kind, 30'000, 40'000'000});
+        const Result result = simulate(scenario);
+        CAPTURE(scenario.describe());
+        CHECK(result.ok());
+        CHECK(result.delivered == 40);
+    }
+}
+
+TEST_CASE("wall clocks at 1970 and 2099, jumping, and reboots: nothing is stranded") {
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        Scenario scenario = calm(seed);
+        scenario.lose_after = 100;
+        scenario.apply_late = 50;
+        scenario.clock_jumps = true;
+        scenario.deaths = 4;
+        scenario.device_skew = (seed % 2 == 0 ? -56LL : 73LL) * 365 * 86'400'000;
+        scenario.phases.push_back({Phase::Kind::link_down, 10'000, 400'000});
+        check(scenario);
+    }
+}
+
+TEST_CASE("some hundred random worlds: nothing lost, nothing doubled, in order, in time") {
+    for (std::uint64_t seed = 1; seed <= 150; ++seed) {
+        check(Scenario{seed});
+    }
+}
+
+TEST_CASE("each deliberate defect is caught") {
+    using delivery::Mutant;
+    for (const Mutant mutant : {Mutant::resend_without_reading, Mutant::match_known_ids,
+                                Mutant::claim_after_send, Mutant::one_look_at_once}) {
+        bool caught = false;
+        for (std::uint64_t seed = 1; seed <= 2'000 && !caught; ++seed) {
+            Scenario scenario{seed};
+            scenario.policy.mutant = mutant;
+            caught = !simulate(scenario).ok();
+        }
+        CAPTURE(static_cast<int>(mutant));
+        CHECK(caught);
+    }
+}
+
+}  // namespace
+}  // namespace agentsight::sim
