@@ -40,8 +40,7 @@ class Connection final : public Stoppable {
 
     ResponseReader reader;
     std::string request;             ///< its bytes, kept for the memory
-    std::int64_t idle_since_ms = 0;  ///< boot time
-    std::int64_t idle_until_ms = 0;  ///< not used again after this
+    std::int64_t idle_until_ms = 0;  ///< boot time; not used again from then on
 
   private:
     boost::asio::ip::tcp::socket socket_;

@@ -1,0 +1,115 @@
+#include "net/turns.hpp"
+
+#include <algorithm>
+
+#include "net/wording.hpp"
+
+namespace agentsight::net {
+
+namespace asio = boost::asio;
+using core::Failure;
+using std::chrono::milliseconds;
+
+struct Turns::Waiter {
+    explicit Waiter(const asio::any_io_executor& executor) : gate(executor) {}
+    Gate gate;
+    bool granted = false;
+};
+
+Turns::Turns(asio::io_context& context, Watchdog& watchdog, std::size_t slots, Timeouts timeouts)
+    : context_(context),
+      watchdog_(watchdog),
+      timeouts_(timeouts),
+      free_slots_(std::max<std::size_t>(slots, 1)) {}
+
+SteadyTime Turns::look(SteadyTime now) {
+    SteadyTime next = SteadyTime::max();
+    for (Turn* turn : turns_) {
+        if (turn->leash.deadline <= now) {
+            turn->leash.pull(Failure::timeout);
+        } else {
+            next = std::min(next, turn->leash.deadline);
+        }
+    }
+    return next;
+}
+
+void Turns::abort() {
+    // Pulling resumes nothing now: what it ends is posted, so the list stays as it is.
+    for (Turn* turn : turns_) {
+        turn->leash.pull(Failure::aborted);
+    }
+}
+
+void Turns::release_slot() {
+    if (waiting_.empty()) {
+        ++free_slots_;
+        return;
+    }
+    Waiter* next = waiting_.front();
+    waiting_.pop_front();
+    next->granted = true;
+    next->gate.open();
+}
+
+Turn::Turn(Turns& all) : all_(all), began_(std::chrono::steady_clock::now()) {
+    all_.turns_.push_back(this);
+    if (all_.shut_) {
+        leash.pull(Failure::aborted);
+    }
+    limit(all_.timeouts_.request);
+}
+
+Turn::~Turn() {
+    std::erase(all_.turns_, this);
+    if (has_slot_) {
+        all_.release_slot();
+    }
+}
+
+bool Turn::try_slot() noexcept {
+    if (all_.free_slots_ > 0) {
+        --all_.free_slots_;
+        has_slot_ = true;
+    }
+    return has_slot_;
+}
+
+asio::awaitable<void> Turn::wait_for_slot() {
+    Turns::Waiter waiter{all_.context_.get_executor()};
+    const Tie tie{leash, waiter.gate};
+    all_.waiting_.push_back(&waiter);
+    co_await waiter.gate.wait();
+    std::erase(all_.waiting_, &waiter);
+    has_slot_ = waiter.granted;
+}
+
+void Turn::connecting() {
+    const auto spent =
+        std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - began_);
+    limit(std::min(spent + all_.timeouts_.connect, all_.timeouts_.request));
+}
+
+void Turn::connected() {
+    limit(all_.timeouts_.request);
+}
+
+void Turn::limit(milliseconds timeout) {
+    timeout_ = timeout;
+    leash.deadline = began_ + timeout;
+    if (!all_.shut_) {
+        all_.watchdog_.watch(leash.deadline);
+    }
+}
+
+void Turn::explain(core::Evidence& evidence, const std::string& whom) const {
+    const std::string where = std::string{stage} + ", " + whom;
+    if (leash.why() == Failure::timeout) {
+        fail(evidence, Failure::timeout,
+             "not done within " + in_words(timeout_) + " (" + where + ")");
+    } else {
+        fail(evidence, leash.why(), "stopped (" + where + ")");
+    }
+}
+
+}  // namespace agentsight::net
