@@ -101,6 +101,7 @@ class Engine::Impl {
     bool connecting() const;
     std::optional<core::OutboxMs> work_at() const;
     core::OutboxMs paced(core::OutboxMs at) const;
+    bool backlog_waits() const;
     void store_failed(const Error& error);
 
     // engine_answers.cpp
@@ -171,7 +172,8 @@ class Engine::Impl {
     bool rung_ = false;       ///< it has news
     bool claimable_ = false;  ///< a claim might find something
     std::optional<core::OutboxMs> next_due_;
-    bool look_ = false;  ///< unknown records may be due
+    bool submitted_ = false;  ///< something may have been submitted just now, while paced
+    bool look_ = false;       ///< unknown records may be due
     std::vector<outbox::ClaimedRecord> due_unknowns_;
     core::OutboxMs store_retry_at_ = 0;
     int store_failures_ = 0;

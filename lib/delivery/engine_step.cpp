@@ -139,7 +139,7 @@ std::size_t Engine::Impl::claim_limit() const {
 /// Claims come in batches: when the last batch has been sent off.
 std::size_t Engine::Impl::wanted_claims(Gate gate) const {
     const bool due = next_due_ && *next_due_ <= now_;
-    if (gate == Gate::shut || !(claimable_ || rung_ || due) || !ready_.empty() ||
+    if (gate == Gate::shut || !(claimable_ || rung_ || due || submitted_) || !ready_.empty() ||
         free_connections() == 0) {
         return 0;
     }
@@ -150,7 +150,7 @@ std::size_t Engine::Impl::wanted_claims(Gate gate) const {
         return due_unknowns_.empty() || probe_record_next_ ? 1 : 0;
     }
     if (pacer_.on(now_)) {
-        return paced(now_) <= now_ ? 1 : 0;
+        return !backlog_waits() || submitted_ || rung_ ? 1 : 0;
     }
     const auto sends = static_cast<std::size_t>(std::ranges::count_if(
         flights_, [](const auto& flight) { return flight.second.record.has_value(); }));
@@ -159,6 +159,11 @@ std::size_t Engine::Impl::wanted_claims(Gate gate) const {
 
 core::OutboxMs Engine::Impl::paced(core::OutboxMs at) const {
     return std::max({at, pacer_.next(now_), pacer_.splayed_until(now_).value_or(0)});
+}
+
+/// While the backlog is paced; what people submit meanwhile goes at once.
+bool Engine::Impl::backlog_waits() const {
+    return pacer_.on(now_) && paced(now_) > now_;
 }
 
 std::int64_t Engine::Impl::company_ms() const {
@@ -205,6 +210,7 @@ void Engine::Impl::commit(std::size_t claims) {
     request.origin = policy_.origin;
     request.server_date = server_date_;
     request.ignore_due = ignore_due_;
+    request.only_just_submitted = backlog_waits() && !holds_.any();
     DrainState state = drain_state();
     if (!(state == saved_)) {
         request.save = state;
@@ -212,6 +218,9 @@ void Engine::Impl::commit(std::size_t claims) {
     outbox::DrainReply reply = store_.drain(std::move(request));
     saved_ = std::move(state);
     pending_.clear();
+    // Until a claim has asked for them; of one that found any, more may be there.
+    submitted_ = backlog_waits() && ((submitted_ || rung_) && claims == 0);
+    submitted_ = submitted_ || (backlog_waits() && !reply.claimed.empty());
     rung_ = false;
     std::ranges::move(uncommitted_events_, std::back_inserter(events_));
     uncommitted_events_.clear();
@@ -416,8 +425,8 @@ std::optional<core::OutboxMs> Engine::Impl::next_wake() const {
         }
         return wake;
     }
-    if (claimable_ && ready_.empty()) {
-        at(paced(now_));
+    if (ready_.empty() && (claimable_ || submitted_)) {
+        at(submitted_ ? now_ : paced(now_));
     }
     if (next_due_) {
         at(std::max(*next_due_, now_));

@@ -1,5 +1,6 @@
 #include "outbox/claim.hpp"
 
+#include <algorithm>
 #include <limits>
 
 namespace agentsight::outbox {
@@ -10,6 +11,7 @@ namespace {
 constexpr int moves_a_transaction = 512;
 constexpr int rows_a_read = 64;
 constexpr unsigned sources = 3;
+constexpr std::int64_t longest_backlog_read = 2'048;
 
 }  // namespace
 
@@ -21,6 +23,11 @@ bool Claimer::is_mine(Credential::Kind kind) const {
 }
 
 std::vector<std::int64_t> Claimer::run() {
+    if (request_.only_just_submitted) {
+        while (claimed_.size() < request_.claim && next_just_submitted() == Found::claimed) {
+        }
+        return claimed_;
+    }
     std::array<bool, sources> empty{};
     unsigned empty_count = 0;
     while (claimed_.size() < request_.claim && empty_count < sources) {
@@ -78,7 +85,7 @@ std::optional<std::int64_t> Claimer::due_retry() {
 
 Claimer::Found Claimer::next_retry() {
     while (const auto key = due_retry()) {
-        RowState row = *read_row(tables_.database(), *key);
+        RowState row = existing_row(tables_.database(), *key);
         if (try_claim(row)) {
             return Found::claimed;
         }
@@ -105,7 +112,7 @@ Claimer::Found Claimer::next_of_kind() {
             }
             key = rows.integer(0);
         }
-        RowState row = *read_row(tables_.database(), *key);
+        RowState row = existing_row(tables_.database(), *key);
         if (try_claim(row)) {
             return Found::claimed;
         }
@@ -144,7 +151,7 @@ Claimer::Found Claimer::next_fresh() {
                 out_of_budget_ = true;
                 return Found::nothing;
             }
-            RowState row = *read_row(tables_.database(), next.key);
+            RowState row = existing_row(tables_.database(), next.key);
             claimed = try_claim(row);
         }
         if (!claimed && !spend()) {
@@ -156,6 +163,50 @@ Claimer::Found Claimer::next_fresh() {
             return Found::claimed;
         }
     }
+}
+
+std::deque<std::int64_t> Claimer::just_submitted() {
+    const core::Moment& now = tables_.moment();
+    const std::int64_t behind =
+        std::max(tables_.ledger().fresh_cursor, tables_.last_key() - rows_a_read);
+    std::deque<std::int64_t> keys;
+    sqlite::Rows rows = tables_.database().query(
+        "SELECT key FROM record WHERE key > ? AND lane = 0 AND submitted_boot_id = ?"
+        " AND submitted_boot >= ? ORDER BY key",
+        behind, now.boot_id, now.boot_ms - just_submitted_ms);
+    while (rows.next()) {
+        keys.push_back(rows.integer(0));
+    }
+    return keys;
+}
+
+/// Whether no record that has not been looked at yet stands before it in its conversation.
+/// Reads the backlog, and so only a short one: behind a long one the order cannot be seen.
+bool Claimer::is_first_fresh(const RowState& row) {
+    const std::int64_t cursor = tables_.ledger().fresh_cursor;
+    if (row.key - cursor > longest_backlog_read) {
+        return false;
+    }
+    return !tables_.database()
+                .query(
+                    "SELECT 1 FROM record WHERE key > ? AND key < ? AND lane = 0"
+                    " AND conversation = ? LIMIT 1",
+                    cursor, row.key, row.conversation)
+                .next();
+}
+
+Claimer::Found Claimer::next_just_submitted() {
+    if (!just_submitted_) {
+        just_submitted_ = just_submitted();
+    }
+    while (!just_submitted_->empty()) {
+        RowState row = existing_row(tables_.database(), just_submitted_->front());
+        just_submitted_->pop_front();
+        if (is_first_fresh(row) && try_claim(row)) {
+            return Found::claimed;
+        }
+    }
+    return Found::nothing;
 }
 
 bool Claimer::try_claim(RowState& row) {

@@ -35,6 +35,9 @@ class Claimer {
     Found next_retry();
     Found next_of_kind();
     Found next_fresh();
+    Found next_just_submitted();
+    std::deque<std::int64_t> just_submitted();
+    bool is_first_fresh(const RowState& row);
     std::optional<std::int64_t> due_retry();
     bool try_claim(RowState& row);
     void refill();
@@ -47,6 +50,7 @@ class Claimer {
     unsigned& rotation_;
     std::optional<std::int64_t> origin_;
     std::deque<Fresh> fresh_;
+    std::optional<std::deque<std::int64_t>> just_submitted_;
     std::vector<std::int64_t> claimed_;
     int budget_;
     bool out_of_budget_ = false;

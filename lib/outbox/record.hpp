@@ -129,6 +129,9 @@ struct Control {
     bool operator==(const Control&) const = default;
 };
 
+/// Feedback no older than this may overtake a backlog that waits (of other conversations).
+constexpr std::int64_t just_submitted_ms = 5'000;
+
 struct DrainRequest {
     std::vector<Settlement> settlements;
     std::size_t claim = 0;                           ///< how many at most
@@ -136,6 +139,7 @@ struct DrainRequest {
     std::string origin;                              ///< the endpoint's
     std::optional<core::UtcMs> server_date;          ///< last seen, kept with each claim
     bool ignore_due = false;                         ///< stored backoff is ignored
+    bool only_just_submitted = false;                ///< claim no backlog: see just_submitted_ms
     std::optional<DrainState> save;                  ///< where it changed
 };
 

@@ -65,6 +65,62 @@ TEST_CASE("a way proven in the last four seconds is proven") {
     CHECK(is_connect(drain.tasks[0]));
 }
 
+TEST_CASE(
+    "after a link came back by itself the backlog is splayed and paced; fresh feedback is not") {
+    Drain drain;
+    std::vector<std::string> backlog;
+    for (int i = 0; i < 30; ++i) {
+        backlog.push_back(drain.submit("=old" + std::to_string(i)));
+    }
+    drain.step();
+    drain.answer(Drain::failed(Failure::connect, false));
+    drain.clock.advance(600'000);
+    drain.step();
+    drain.connected();
+    CHECK_FALSE(drain.hold().has_value());
+    CHECK(drain.tasks.empty());
+    REQUIRE(drain.wake_at.has_value());
+    const core::OutboxMs splayed = *drain.wake_at;
+    CHECK(splayed - drain.store().now() <= 60'000);
+    const std::string fresh = drain.submit("=new");
+    const std::string behind = drain.submit("=old3");  // its conversation has a backlog
+    drain.run();
+    REQUIRE(drain.tasks.size() == 1);
+    CHECK(drain.tasks[0].request.idempotency_key == fresh);
+    drain.answer(drain.created());
+    CHECK(drain.state(fresh) == RecordState::delivered);
+    CHECK(drain.state(behind) == RecordState::waiting);
+    CHECK(drain.tasks.empty());
+    CHECK(*drain.wake_at == splayed);
+    drain.sleep();
+    const std::int64_t began = drain.clock.now().boot_ms;
+    for (int i = 0; i < 200 && drain.store().status().delivered < 32; ++i) {
+        drain.tasks.empty() ? drain.sleep() : drain.answer(drain.created());
+    }
+    CHECK(drain.store().status().delivered == 32);
+    const std::int64_t took = drain.clock.now().boot_ms - began;
+    CHECK(took >= 2'700);  // two connections, five a second each
+    CHECK(took < 6'000);
+}
+
+TEST_CASE("at full speed nothing is paced") {
+    Drain drain;
+    for (int i = 0; i < 30; ++i) {
+        drain.submit("=old" + std::to_string(i));
+    }
+    drain.step();
+    drain.answer(Drain::failed(Failure::connect, false));
+    drain.clock.advance(600'000);
+    drain.engine().full_speed(true);
+    drain.step();
+    drain.connected();
+    const std::int64_t began = drain.clock.now().boot_ms;
+    for (int i = 0; i < 200 && drain.store().status().delivered < 30; ++i) {
+        drain.tasks.empty() ? drain.sleep() : drain.answer(drain.created());
+    }
+    CHECK(drain.clock.now().boot_ms - began < 1'000);
+}
+
 TEST_CASE("while the link is down no record is touched, for sixty days") {
     Drain drain;
     const std::string id = drain.submit();
