@@ -191,7 +191,7 @@ std::optional<std::int64_t> parse_retry_after(std::string_view text, std::option
         wait = *milliseconds;
     } else if (text.substr(0, 1) == "-" && parse_seconds(text.substr(1))) {
         wait = 0;  // Servers that count down from a wrong clock say so; it means "now".
-    } else if (const auto until = parse_http_date(text, now)) {
+    } else if (const auto until = parse_http_date(text, sane(date.value_or(now)))) {
         wait = *until - sane(date.value_or(now));
     } else {
         return std::nullopt;

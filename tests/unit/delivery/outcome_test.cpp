@@ -112,6 +112,10 @@ TEST_CASE("Retry-After is a time relative to the response's own Date, clamped to
         CAPTURE(form);
         CHECK(classify(evidence, "positive").retry_after_ms == 60'000);
     }
+    // Two digits of a year, and a device that thinks it is 2090.
+    evidence.ended.utc_ms = 3'800'000'000'000;
+    evidence.retry_after = "Sunday, 06-Nov-94 08:50:37 GMT";
+    CHECK(classify(evidence, "positive").retry_after_ms == 60'000);
     evidence.retry_after = "1000000000000";
     CHECK(classify(evidence, "positive").retry_after_ms == 86'400'000);
     for (const char* const garbage : {"soon", "", "12 seconds", "1e3"}) {
