@@ -49,6 +49,8 @@ class Pump {
 
     /// The manager gave up before its time: nothing can be sent as things stand.
     bool is_stuck() const { return stuck_; }
+    /// Our own drain has looked at every record at least once.
+    bool has_looked() const { return looked_; }
 
   private:
     void run(ConversationManager& manager, steady_clock::time_point deadline) {
@@ -60,6 +62,7 @@ class Pump {
             try {
                 const bool settled = manager.flush(std::chrono::ceil<milliseconds>(left));
                 stuck_ = !settled && steady_clock::now() < deadline;
+                looked_ = true;
             } catch (const Error&) {
                 return;  // closed: the verb ends
             }
@@ -69,6 +72,7 @@ class Pump {
 
     std::atomic<bool> stopping_ = false;
     std::atomic<bool> stuck_ = false;
+    std::atomic<bool> looked_ = false;
     std::thread thread_;
 };
 
@@ -138,6 +142,7 @@ class Drain {
             Progress progress;
             while ((verdict = judge(pump, deadline)) == Verdict::going_on) {
                 std::this_thread::sleep_for(look_every);
+                looked_before_ = pump.has_looked();
                 last_ = manager.stats();
                 show(progress);
             }
@@ -173,6 +178,9 @@ class Drain {
         }
         if (pump.is_stuck() && last_.hold && needs_person(last_.hold->reason)) {
             return true;
+        }
+        if (!looked_before_) {
+            return false;  // the counts are the last drainer's, whose credential may be another
         }
         const std::uint64_t for_us = last_.waiting - last_.waiting_for_other_credential;
         return for_us == 0 && last_.claimed == 0 && unknowns_are_left_to_person();
@@ -254,6 +262,7 @@ class Drain {
     const milliseconds length_;
     const Options options_;
     Status first_, last_;
+    bool looked_before_ = false;    ///< our own drain had looked when `last_` was taken
     std::optional<Drainer> other_;  ///< another process, as it was at the beginning
 };
 

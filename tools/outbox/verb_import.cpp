@@ -42,6 +42,8 @@ class Line {
     }
 
     bool has_id() const { return id_.has_value(); }
+    /// `export` wrote it of a record that is done with: stored again, it would be sent again.
+    bool is_done_with() const { return state_ == "delivered" || state_ == "discarded"; }
 
     Feedback feedback() const {
         Feedback feedback{
@@ -78,6 +80,8 @@ class Line {
             metadata_ = member.raw;
         } else if (member.name == "conversation") {
             set_conversation(member);
+        } else if (member.name == "state" && member.raw.starts_with('"')) {
+            state_ = nlohmann::json::parse(member.raw).get<std::string>();
         }
         // Other members are what `export` adds: its lines can be imported as they are.
     }
@@ -106,6 +110,7 @@ class Line {
     std::optional<std::string> id_, conversation_id_, sentiment_, comment_;
     std::optional<std::uint64_t> conversation_;
     std::string metadata_;
+    std::string state_;
 };
 
 class Import {
@@ -165,6 +170,10 @@ class Import {
     void take(const std::string& text) {
         try {
             const Line line(text);
+            if (line.is_done_with()) {
+                ++done_with_;
+                return;
+            }
             const Receipt receipt = outbox_.submit(line.feedback());
             ++(receipt.stored ? stored_ : already_there_);
             without_id_ += line.has_id() ? 0 : 1;
@@ -209,6 +218,10 @@ class Import {
     }
 
     void report() const {
+        if (done_with_ > 0) {
+            complain(counted(done_with_, "line") +
+                     " passed over: delivered or discarded, as exported");
+        }
         if (without_id_ > 0) {
             complain(counted(without_id_, "line") +
                      " had no id: importing this again would store them again");
@@ -219,6 +232,7 @@ class Import {
             json["already_there"] = already_there_;
             json["bad"] = bad_;
             json["without_id"] = without_id_;
+            json["done_with"] = done_with_;
             print_json(json);
             return;
         }
@@ -233,6 +247,7 @@ class Import {
     Progress progress_;
     std::uint64_t number_ = 0, bytes_ = 0;
     std::uint64_t stored_ = 0, already_there_ = 0, bad_ = 0, without_id_ = 0;
+    std::uint64_t done_with_ = 0;  ///< delivered or discarded where they were exported
 };
 
 ExitCode import(const Common& common, const std::string& file) {

@@ -173,6 +173,23 @@ TEST_CASE("what export prints, import takes: another outbox then holds the same"
     CHECK(before == after);
 }
 
+TEST_CASE("import passes over what was delivered or discarded where it was exported") {
+    const Tool one;
+    const sandbox::Server server;
+    one.submit("delivered");
+    REQUIRE(one.drain(server).code == 0);
+    one.submit("waiting");
+    const std::string discarded = one.submit("discarded");
+    REQUIRE(one({"discard", discarded, "--yes"}).code == 0);
+    const std::string lines = one({"export"}).out;
+    const Tool other;
+    const Run run = other({"import", "-"}, lines);
+    CHECK(run.code == 0);
+    CHECK(run.out == "1 record stored, 0 there already, 0 bad lines\n");
+    CHECK(run.err.find("2 lines passed over") != std::string::npos);
+    CHECK(other.json({"list"})[0]["conversation_id"] == "waiting");
+}
+
 TEST_CASE("import of a file that is not there ends with 4, of a folder with 2") {
     const Tool tool;
     CHECK(tool({"import", "/nonexistent"}).code == 4);

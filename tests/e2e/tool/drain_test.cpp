@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include "agentsight/agentsight.hpp"
 #include "support/child_process.hpp"
 #include "tool.hpp"
 
@@ -248,4 +249,29 @@ TEST_CASE("drain on a terminal shows its progress and clears it away") {
     CHECK(run.code == 0);
     CHECK(run.out.find("0 delivered, 1 to go") != std::string::npos);
     CHECK(run.out.find("1 record delivered") != std::string::npos);
+}
+
+TEST_CASE("drain with the right kind of credential sends what another kind had to leave") {
+    const Tool tool;
+    const std::string path = tool.environment.at("AGENTSIGHT_OUTBOX");
+    {
+        agentsight::Options options;
+        options.outbox_path = path;
+        options.endpoint = "http://127.0.0.1:1";
+        options.credential = agentsight::ApiKey{"ags_one"};
+        agentsight::ConversationManager manager{options};
+        manager.submit_feedback("of a customer", "positive");
+        manager.close(0ms);
+    }
+    const sandbox::Server server;
+    Tool platform;
+    platform.environment["AGENTSIGHT_OUTBOX"] = path;
+    platform.environment.erase("AGENTSIGHT_API_KEY");
+    platform.environment["AGENTSIGHT_JWT"] = "a.b.c";
+    check_refused(platform({"drain", "--endpoint", server.url()}), 3,
+                  "submitted under another kind of credential");
+    CHECK(server.row_count() == 0);
+    CHECK(tool.drain(server).code == 0);
+    REQUIRE(server.row_count() == 1);
+    CHECK(server.rows()[0].source == "customer");
 }
