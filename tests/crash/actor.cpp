@@ -97,7 +97,7 @@ void Actor::returned() {
     }
 }
 
-void Actor::check(bool durable, bool thoroughly) {
+void Actor::check(Truth::Seen seen, bool thoroughly) {
     const std::vector<std::string> wrong =
         thoroughly ? store_->verify() : std::vector<std::string>{};
     if (!wrong.empty()) {
@@ -106,7 +106,7 @@ void Actor::check(bool durable, bool thoroughly) {
     if (!alarms_.empty()) {
         throw Finding{Finding::Kind::corrupt, "alarm: " + alarms_.front()};
     }
-    const std::string contradiction = truth_.compare(*store_, options_.keep_delivered, durable);
+    const std::string contradiction = truth_.compare(*store_, options_.keep_delivered, seen);
     expect(contradiction.empty(), contradiction);
 }
 
@@ -135,7 +135,7 @@ void Actor::step() {
     } else if (draw < 96) {
         tidy();
     } else if (draw < 98) {
-        check(false);
+        check(Truth::Seen::after_kill);
     } else {
         close();
     }
@@ -442,7 +442,7 @@ void Actor::recover(bool durable) {
     const std::vector<outbox::Submission> under_way = truth_.in_flight();
     open();
     commits_before_ = store_->commits();
-    check(durable);
+    check(durable ? Truth::Seen::after_power_cut : Truth::Seen::after_kill);
     // Submitting again comes first now and then: then nothing was committed in between.
     const bool again_first = random_.one_in(2);
     if (again_first) {
@@ -458,7 +458,7 @@ void Actor::recover(bool durable) {
     if (random_.one_in(4)) {
         tidy();
     }
-    check(false, random_.one_in(4));
+    check(Truth::Seen::after_kill, random_.one_in(4));
     if (random_.one_in(2)) {
         close();
     }

@@ -48,7 +48,7 @@ class Actor {
     /// As the end of a process that was not killed.
     void close();
     /// The store against the truth, and, thoroughly, against itself: verify().
-    void check(bool durable, bool thoroughly = true);
+    void check(Truth::Seen seen, bool thoroughly = true);
 
   private:
     void open();

@@ -100,7 +100,9 @@ bool refuses() {
     return refused;
 }
 
-void* allocate(int size) { return refuses() ? nullptr : real_memory.xMalloc(size); }
+void* allocate(int size) {
+    return refuses() ? nullptr : real_memory.xMalloc(size);
+}
 void* reallocate(void* old, int size) {
     return refuses() ? nullptr : real_memory.xRealloc(old, size);
 }
@@ -125,8 +127,14 @@ void FailingMemory::arm(Fault fault) {
     memory_calls = 0;
 }
 
-void FailingMemory::disarm() { memory_armed = false; }
-std::uint64_t FailingMemory::calls() { return memory_calls; }
-bool FailingMemory::has_failed() { return memory_failed; }
+void FailingMemory::disarm() {
+    memory_armed = false;
+}
+std::uint64_t FailingMemory::calls() {
+    return memory_calls;
+}
+bool FailingMemory::has_failed() {
+    return memory_failed;
+}
 
 }  // namespace agentsight::test

@@ -107,6 +107,9 @@ struct ShimCalls {
                        [&] { return shim.base_->xAccess(shim.base_, path, flags, out); });
     }
 
+    /// SQLite waits between its tries; what it waits for does not come in a test of one thread.
+    static int sleep(sqlite3_vfs*, int microseconds) { return microseconds; }
+
     static int full_path(sqlite3_vfs* vfs, const char* path, int size, char* out) {
         ShimVfs& shim = shim_of(vfs);
         const Operation operation{.call = Call::full_path, .path = path};
@@ -399,6 +402,7 @@ ShimVfs::ShimVfs(std::string name, Interceptor& interceptor, ShimTraits traits)
     vfs_.xDelete = ShimCalls::remove;
     vfs_.xAccess = ShimCalls::access;
     vfs_.xFullPathname = ShimCalls::full_path;
+    vfs_.xSleep = ShimCalls::sleep;
     sqlite3_vfs_register(&vfs_, 0);
 }
 

@@ -136,7 +136,7 @@ void Truth::acknowledged(const core::Uuid& id) {
     known.allowed = known.seen;
 }
 
-std::string Truth::compare(outbox::Store& store, std::uint64_t keep_delivered, bool durable) {
+std::string Truth::compare(outbox::Store& store, std::uint64_t keep_delivered, Seen seen) {
     const std::vector<Record> rows = store.list({}, more_than_there_are);
     std::vector<bool> found_in_flight(in_flight_.size());
     std::set<core::Uuid> listed;
@@ -185,10 +185,18 @@ std::string Truth::compare(outbox::Store& store, std::uint64_t keep_delivered, b
         return wrong;
     }
     std::erase_if(records_, [](const auto& entry) { return entry.second.seen == Place::absent; });
-    in_flight_.clear();
-    claims_in_flight_ = 0;
-    if (durable) {
+    if (seen == Seen::after_power_cut) {
         acknowledged();
+    } else if (seen == Seen::after_kill) {
+        in_flight_.clear();
+        claims_in_flight_ = 0;
+    } else {
+        claims_in_flight_ -= claimed_now;
+        for (std::size_t i = in_flight_.size(); i-- > 0;) {
+            if (found_in_flight[i]) {
+                in_flight_.erase(in_flight_.begin() + static_cast<std::ptrdiff_t>(i));
+            }
+        }
     }
     return {};
 }

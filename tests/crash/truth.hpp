@@ -70,9 +70,14 @@ class Truth {
     /// This one was acknowledged although nothing was committed: it must be durable.
     void acknowledged(const core::Uuid& id);
 
-    /// After a stop: what is in the store, as far as it is wrong; empty: nothing. Takes over
-    /// what is seen. Where `durable`, a stop leaves just that again.
-    std::string compare(outbox::Store& store, std::uint64_t keep_delivered, bool durable);
+    /// Where the store is looked at.
+    enum class Seen {
+        after_power_cut,  ///< what is there is durable
+        after_kill,       ///< what is there may be in the page cache alone
+        after_failure,    ///< of a call: what it would have done may still appear after a stop
+    };
+    /// What is wrong in the store; empty: nothing. Takes over what is seen.
+    std::string compare(outbox::Store& store, std::uint64_t keep_delivered, Seen seen);
 
     /// What the call under way would submit.
     const std::vector<outbox::Submission>& in_flight() const { return in_flight_; }
