@@ -45,7 +45,7 @@ std::optional<std::size_t> request_size(const std::string& text) {
     }
     const auto field = text.find("Content-Length: ");
     const std::size_t body =
-        field == std::string::npos || field > end ? 0 : std::stoul(text.substr(field + 16));
+        field == std::string::npos || field > end ? 0 : std::stoul(text.substr(field + 16, 20));
     return text.size() >= end + 4 + body ? std::optional{end + 4 + body} : std::nullopt;
 }
 
