@@ -58,6 +58,10 @@ bool is_network_file_system(const std::filesystem::path& folder);
 std::optional<std::string> read_small_file(const std::filesystem::path& file,
                                            std::size_t max_bytes);
 
+/// A new private file with this text, it and its folder synced; false where it exists. A
+/// crash may leave it without its text, or with a part.
+bool write_small_file(const std::filesystem::path& file, std::string_view text);
+
 void sync_folder(const std::filesystem::path& folder);
 void rename_file(const std::filesystem::path& from, const std::filesystem::path& to);
 bool remove_file(const std::filesystem::path& file) noexcept;

@@ -86,6 +86,30 @@ bool create_private_file(const std::filesystem::path& file) {
     return true;
 }
 
+bool write_small_file(const std::filesystem::path& file, std::string_view text) {
+    const Descriptor made =
+        Descriptor::open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY, 0600);
+    if (!made.valid()) {
+        if (errno == EEXIST) {
+            return false;
+        }
+        fail(errno, "cannot create", file);
+    }
+    make_private(made.value(), file, 0600);
+    while (!text.empty()) {
+        const ssize_t n = ::write(made.value(), text.data(), text.size());
+        if (n < 0 && errno != EINTR) {
+            fail(errno, "cannot write", file);
+        }
+        text.remove_prefix(n > 0 ? static_cast<std::size_t>(n) : 0);
+    }
+    if (::fsync(made.value()) != 0) {
+        fail(errno, "cannot sync", file);
+    }
+    sync_folder(file.has_parent_path() ? file.parent_path() : ".");
+    return true;
+}
+
 std::optional<std::string> read_small_file(const std::filesystem::path& file,
                                            std::size_t max_bytes) {
     const Descriptor source = Descriptor::open(file.c_str(), O_RDONLY | O_NOCTTY);

@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "outbox/errors.hpp"
+#include "outbox/ledger.hpp"
+#include "outbox/rows.hpp"
 #include "outbox/schema.hpp"
 
 namespace agentsight::outbox {
@@ -13,28 +15,36 @@ namespace {
 
 constexpr std::int64_t kept_wal_bytes = 4 << 20;
 
-[[noreturn]] void refuse(FileKind kind, const Files& files) {
-    if (kind == FileKind::newer_schema) {
-        throw Error{errc::newer_schema,
-                    "cannot use " + quoted(files.database) +
-                        ": it was written by a newer version of this library; update this "
-                        "application. Nothing was changed"};
+void require_ours(FileKind kind, const Files& files) {
+    switch (kind) {
+        case FileKind::fresh:
+        case FileKind::ours:
+            return;
+        case FileKind::newer_schema:
+            throw Error{errc::newer_schema,
+                        "cannot use " + quoted(files.database) +
+                            ": it was written by a newer version of this library; update this "
+                            "application. Nothing was changed"};
+        case FileKind::foreign:
+            throw Error{errc::foreign_file,
+                        "cannot use " + quoted(files.database) +
+                            ": it is a database of another application; choose another path. "
+                            "Nothing was changed"};
+        case FileKind::damaged:
+            throw Error{errc::damaged, "cannot use " + quoted(files.database) +
+                                           ": its tables are not as they were made; run "
+                                           "`agentsight-outbox salvage`"};
     }
-    throw Error{errc::foreign_file,
-                "cannot use " + quoted(files.database) +
-                    ": it is a database of another application; choose another path. Nothing was "
-                    "changed"};
 }
 
-void require_ours(FileKind kind, const Files& files) {
-    if (kind == FileKind::newer_schema || kind == FileKind::foreign) {
-        refuse(kind, files);
-    }
+/// Our lock or ballast beside it: what stands there was an outbox.
+bool has_companions(const Files& files) {
+    return os::identity(files.lock) || os::identity(files.ballast);
 }
 
 void require(bool holds, const char* what) {
     if (!holds) {
-        throw sqlite::Failure{1, 0, std::string{"SQLite would not set "} + what};
+        throw sqlite::Failure::other(std::string{"SQLite would not set "} + what);
     }
 }
 
@@ -66,17 +76,23 @@ void refuse_foreign(const StoreOptions& options, const Files& files) {
     if (os::file_size(files.database) == 0) {
         return;  // nothing in it yet
     }
-    // Immutable: neither locks nor -wal nor -shm. What only they know is asked later.
     try {
+        // Immutable: neither locks nor -wal nor -shm. What only the WAL knows is asked later.
         sqlite::Database probe{files.database,
                                {.read_only = true, .immutable = true, .vfs = options.vfs}};
         require_ours(inspect(probe), files);
-    } catch (const sqlite::Failure& failure) {
-        // Power went in a checkpoint, or while the file was made: its -wal or -journal mends it.
-        const bool may_mend = os::file_size(files.wal) != 0 || os::file_size(files.journal) != 0;
-        if (failure.trouble() != sqlite::Trouble::damaged || !may_mend) {
-            throw;
+    } catch (const std::exception&) {
+        const Error error = to_error(std::current_exception(), "open", files.database);
+        if (error.code() != errc::damaged) {
+            throw error;
         }
+        if (!has_companions(files)) {
+            throw Error{options.mode == OutboxMode::create ? errc::foreign_file : errc::damaged,
+                        "cannot use " + quoted(files.database) +
+                            ": it is not a database, or a damaged one without the files that "
+                            "stand beside an outbox; choose another path. Nothing was changed"};
+        }
+        // Perhaps only without its WAL; else it is moved aside and salvaged.
     }
 }
 
@@ -92,6 +108,7 @@ sqlite::Database connect_writer(const StoreOptions& options, const Files& files,
     }
     set_profile(database, options);
     require_ours(inspect(database), files);  // reads: from now on the -wal is there
+    read_last(database, read_ledger(database));
     return database;
 }
 

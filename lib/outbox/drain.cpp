@@ -86,7 +86,7 @@ void prune_lane(Tables& tables, Lane lane, std::uint64_t& kept, int budget) {
             }
             key = rows.integer(0);
         }
-        tables.remove(*read_row(tables.database(), *key));
+        tables.remove(existing_row(tables.database(), *key));
         --kept;
     }
 }
@@ -112,7 +112,7 @@ void BeginJob::apply(Tables& tables) {
         }
     }
     for (const std::int64_t key : keys) {
-        RowState row = *read_row(tables.database(), key);
+        RowState row = existing_row(tables.database(), key);
         row.due = tables.now();
         row.ended.reset();
         if (!row.first_attempt) {
@@ -163,12 +163,12 @@ void DrainJob::claim(Tables& tables) {
     for (const std::int64_t key : tentative_) {
         const auto row = read_row(tables.database(), key);
         if (row && row->lane == Lane::claimed) {
-            reply.claimed.push_back(*read_claimed(tables.database(), key));
+            reply.claimed.push_back(existing_claimed(tables.database(), key));
         }
     }
     tentative_ = claimer.run();
     for (const std::int64_t key : tentative_) {
-        reply.claimed.push_back(*read_claimed(tables.database(), key));
+        reply.claimed.push_back(existing_claimed(tables.database(), key));
     }
     reply.more = claimer.more();
 }

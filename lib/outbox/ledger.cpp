@@ -78,6 +78,43 @@ void write_ledger(sqlite::Database& database, const Ledger& ledger) {
         ledger.axis_offset, ledger.last_seen, ledger.last_delivered);
 }
 
+void recount(sqlite::Database& database, Ledger& ledger) {
+    ledger.claimed = ledger.unknown = ledger.left = ledger.dead = 0;
+    ledger.other_api_key = ledger.other_jwt = ledger.kept_delivered = ledger.kept_discarded = 0;
+    sqlite::Rows rows =
+        database.query("SELECT lane, kind, count(*) FROM record GROUP BY lane, kind");
+    while (rows.next()) {
+        const auto count = static_cast<std::uint64_t>(rows.integer(2));
+        switch (static_cast<Lane>(rows.integer(0))) {
+            case Lane::fresh:
+            case Lane::parked:
+            case Lane::retry:
+                break;
+            case Lane::other_kind:
+                ledger.other(static_cast<Credential::Kind>(rows.integer(1))) += count;
+                break;
+            case Lane::claimed:
+                ledger.claimed += count;
+                break;
+            case Lane::unknown:
+                ledger.unknown += count;
+                break;
+            case Lane::left:
+                ledger.left += count;
+                break;
+            case Lane::dead:
+                ledger.dead += count;
+                break;
+            case Lane::delivered:
+                ledger.kept_delivered += count;
+                break;
+            case Lane::discarded:
+                ledger.kept_discarded += count;
+                break;
+        }
+    }
+}
+
 std::vector<HoldRow> read_holds(sqlite::Database& database) {
     sqlite::Rows rows = database.query(
         "SELECT reason, since, until, step, status, detail FROM hold ORDER BY reason");

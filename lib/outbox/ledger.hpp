@@ -57,6 +57,9 @@ struct Ledger {
 Ledger read_ledger(sqlite::Database& database);
 void write_ledger(sqlite::Database& database, const Ledger& ledger);
 
+/// Sets every count of rows, kept ones included, from the rows.
+void recount(sqlite::Database& database, Ledger& ledger);
+
 std::vector<HoldRow> read_holds(sqlite::Database& database);
 void write_holds(sqlite::Database& database, const std::vector<HoldRow>& holds);
 

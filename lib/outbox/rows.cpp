@@ -218,6 +218,14 @@ std::optional<RowState> read_row(sqlite::Database& database, std::int64_t key) {
     return rows.next() ? std::optional{state_of(rows)} : std::nullopt;
 }
 
+RowState existing_row(sqlite::Database& database, std::int64_t key) {
+    auto row = read_row(database, key);
+    if (!row) {
+        throw sqlite::Failure::damaged("an index names a record that is not there");
+    }
+    return std::move(*row);
+}
+
 void write_row(sqlite::Database& database, const RowState& row) {
     const Columns first{row.first_attempt};
     const Columns began{row.began};
@@ -267,6 +275,14 @@ std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64
         record.origin = read_origin(database, *origin);
     }
     return record;
+}
+
+ClaimedRecord existing_claimed(sqlite::Database& database, std::int64_t key) {
+    auto record = read_claimed(database, key);
+    if (!record) {
+        throw sqlite::Failure::damaged("an index names a record that is not there");
+    }
+    return std::move(*record);
 }
 
 std::string read_origin(sqlite::Database& database, std::int64_t number) {

@@ -67,6 +67,8 @@ struct RowState {
 };
 
 std::optional<RowState> read_row(sqlite::Database& database, std::int64_t key);
+/// Of a row that an index, or this transaction, knows. Throws sqlite::Failure (damaged).
+RowState existing_row(sqlite::Database& database, std::int64_t key);
 /// All but identity, submission and text.
 void write_row(sqlite::Database& database, const RowState& row);
 
@@ -78,6 +80,7 @@ Text read_text(sqlite::Database& database, std::int64_t key);
 
 /// The whole record for the drainer.
 std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64_t key);
+ClaimedRecord existing_claimed(sqlite::Database& database, std::int64_t key);
 std::string read_origin(sqlite::Database& database, std::int64_t number);
 
 struct LastRow {

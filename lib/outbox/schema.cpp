@@ -1,6 +1,8 @@
 #include "outbox/schema.hpp"
 
+#include <algorithm>
 #include <string>
+#include <string_view>
 
 namespace agentsight::outbox {
 
@@ -11,7 +13,7 @@ namespace {
 // search over the keys. What a delivery changes stands before the text, so that it is read
 // without the text's overflow pages. Lanes are outbox::Lane; the partial indexes know only
 // rows that a fresh record is not among, so that inserting one touches the table alone.
-constexpr const char* tables = R"sql(
+constexpr std::string_view tables = R"sql(
 CREATE TABLE record(
     key INTEGER PRIMARY KEY,
     id BLOB NOT NULL,
@@ -121,27 +123,55 @@ CREATE TABLE ledger(
 ) STRICT;
 )sql";
 
+/// Whether every table and index stands there word for word: a local attacker's triggers and
+/// views are switched off, but a table with another meaning would be ours to read.
+bool has_our_schema(sqlite::Database& database) {
+    std::string_view rest = tables;
+    for (std::size_t end = 0; (end = rest.find(';')) != std::string_view::npos;) {
+        std::string_view statement = rest.substr(0, end);
+        statement.remove_prefix(std::min(statement.find_first_not_of('\n'), statement.size()));
+        rest.remove_prefix(end + 1);
+        if (!database.query("SELECT 1 FROM sqlite_schema WHERE sql = ?", statement).next()) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/// Versions beyond this were never ours: the header is damaged.
+constexpr std::int64_t plausible_version = 10'000;
+
 }  // namespace
 
 FileKind inspect(sqlite::Database& database) {
     const std::int64_t id = database.integer("PRAGMA application_id");
     const std::int64_t version = database.integer("PRAGMA user_version");
+    if (id == application_id && version > schema_version && version < plausible_version) {
+        return FileKind::newer_schema;
+    }
+    const bool ours = has_our_schema(database);
     if (id == application_id) {
-        if (version > schema_version) {
-            return FileKind::newer_schema;
-        }
-        return version == schema_version ? FileKind::ours : FileKind::older;
+        // Until the first schema is made in one transaction there is no id.
+        return ours && version == schema_version ? FileKind::ours : FileKind::damaged;
+    }
+    if (ours) {
+        return FileKind::damaged;
     }
     // A crash while the file was being made leaves a database without tables.
     const bool empty = database.integer("SELECT count(*) FROM sqlite_schema") == 0;
     return id == 0 && version == 0 && empty ? FileKind::fresh : FileKind::foreign;
 }
 
+bool is_current(sqlite::Database& database) {
+    return database.integer("PRAGMA application_id") == application_id &&
+           database.integer("PRAGMA user_version") == schema_version;
+}
+
 void create_schema(sqlite::Database& database, sqlite::Bytes salt) {
     database.script("PRAGMA page_size=" + std::to_string(page_size) +
                     "; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;");
     sqlite::Transaction transaction{database};
-    database.script(tables);
+    database.script(std::string{tables});
     database.execute("INSERT INTO ledger(one, salt) VALUES(1, ?)", salt);
     database.script("PRAGMA application_id=" + std::to_string(application_id) +
                     "; PRAGMA user_version=" + std::to_string(schema_version) + ";");

@@ -76,11 +76,7 @@ class Store::Impl {
           files(prepare_files(options)),
           fork_generation(os::fork_generation()),
           reader(options, files, clock) {
-        try {
-            refuse_foreign(options, files);
-        } catch (...) {
-            throw to_error(std::current_exception(), "open", files.database);
-        }
+        refuse_foreign(options, files);
         if (options.mode == OutboxMode::read_only) {
             reader.open(axis);
             return;
@@ -88,11 +84,18 @@ class Store::Impl {
         open_for_writing();
     }
 
+    bool is_alone() {
+        return presence.lock(os::LockFile::Range::presence, os::LockFile::Mode::exclusive,
+                             std::chrono::milliseconds{0});
+    }
+
     void open_for_writing() {
+        bool alone = false;
         try {
             writer.emplace(options, files, clock, random, axis);
             drain_lock = os::LockFile{files.lock};
             presence = os::LockFile{files.lock};
+            alone = is_alone();
             if (!presence.lock(os::LockFile::Range::presence, os::LockFile::Mode::shared,
                                options.busy_timeout)) {
                 throw Error{errc::busy, "cannot open " + quoted(files.database) +
@@ -101,7 +104,7 @@ class Store::Impl {
         } catch (...) {
             throw to_error(std::current_exception(), "open", files.database);
         }
-        writer->open();
+        writer->open(alone);
         queue.emplace(*writer, options.on_work, options.on_event);
     }
 
@@ -119,6 +122,22 @@ class Store::Impl {
                                              ": it was opened to be read only"};
         }
         return *queue;
+    }
+
+    /// Reads; what a read finds damaged is salvaged, where the application asked for an outbox
+    /// that goes on whatever happens.
+    template <class Work>
+    auto read(Work work) {
+        enter();
+        try {
+            return work(reader);
+        } catch (const Error& error) {
+            if (error.code() != errc::damaged || options.mode != OutboxMode::create) {
+                throw;
+            }
+        }
+        queue->run_alone([this] { writer->examine(); });
+        return work(reader);
     }
 
     void run(Job& job) {
@@ -159,10 +178,47 @@ class Store::Impl {
         }
     }
 
+    /// Fenced although nobody else drains: the file was salvaged meanwhile, and knows no epoch
+    /// of ours. What it shows as claimed is ours, and unknown.
+    bool begin_again(const DrainJob& job) {
+        if (!job.fenced || !is_drainer()) {
+            return false;
+        }
+        BeginJob begin;
+        run(begin);
+        epoch = begin.epoch;
+        return true;
+    }
+
+    bool take_drain_lock() {
+        const std::lock_guard lock{drain_mutex};
+        try {
+            drains = drain_lock.lock(os::LockFile::Range::drain, os::LockFile::Mode::exclusive,
+                                     std::chrono::milliseconds{0});
+            if (drains) {
+                drain_lock.write_note(std::to_string(os::process_id()));
+            }
+        } catch (...) {
+            throw to_error(std::current_exception(), "lock", files.lock);
+        }
+        return drains;
+    }
+
+    bool is_drainer() {
+        {
+            const std::lock_guard lock{drain_mutex};
+            if (!drains) {
+                return false;
+            }
+        }
+        return take_drain_lock();  // the same lock again, on the file that others find
+    }
+
     DrainReply drain(const DrainRequest& request) {
         const std::span<const Settlement> all{request.settlements};
         std::vector<std::int64_t> duplicates;
         std::size_t done = 0;
+        bool began_again = false;
         for (;;) {
             const std::size_t size = std::min(settlements_a_commit, all.size() - done);
             const bool last = done + size == all.size();
@@ -170,6 +226,10 @@ class Store::Impl {
             run(job);
             duplicates.insert(duplicates.end(), job.reply.duplicate_server_ids.begin(),
                               job.reply.duplicate_server_ids.end());
+            if (!began_again && begin_again(job)) {
+                began_again = true;
+                continue;
+            }
             done += size;
             if (last) {
                 job.reply.duplicate_server_ids = std::move(duplicates);
@@ -220,7 +280,14 @@ void Store::close() noexcept {
     }
     impl_->reader.close();
     if (impl_->writer) {
-        impl_->writer->close();
+        bool last = false;
+        try {
+            last = impl_->is_alone();
+        } catch (...) {
+            // Then the next open finds the WAL as it is.
+        }
+        impl_->writer->close(last);
+        impl_->presence.unlock(os::LockFile::Range::presence);
     }
     stop_being_drainer();
 }
@@ -243,29 +310,12 @@ std::vector<SubmitResult> Store::submit_many(std::span<const Submission> submiss
 
 bool Store::try_become_drainer() {
     impl_->writing();
-    const std::lock_guard lock{impl_->drain_mutex};
-    try {
-        impl_->drains =
-            impl_->drain_lock.lock(os::LockFile::Range::drain, os::LockFile::Mode::exclusive,
-                                   std::chrono::milliseconds{0});
-        if (impl_->drains) {
-            impl_->drain_lock.write_note(std::to_string(os::process_id()));
-        }
-    } catch (...) {
-        throw to_error(std::current_exception(), "lock", impl_->files.lock);
-    }
-    return impl_->drains;
+    return impl_->take_drain_lock();
 }
 
 bool Store::is_drainer() {
     impl_->enter();
-    {
-        const std::lock_guard lock{impl_->drain_mutex};
-        if (!impl_->drains) {
-            return false;
-        }
-    }
-    return try_become_drainer();  // the same lock again, on the file that others find
+    return impl_->is_drainer();
 }
 
 void Store::stop_being_drainer() noexcept {
@@ -290,55 +340,46 @@ DrainReply Store::drain(DrainRequest request) {
 }
 
 std::vector<ClaimedRecord> Store::due_unknowns(std::size_t limit, bool ignore_due) {
-    impl_->enter();
-    return impl_->reader.due_unknowns(
-        limit, ignore_due ? std::numeric_limits<core::OutboxMs>::max() : now());
+    const core::OutboxMs until = ignore_due ? std::numeric_limits<core::OutboxMs>::max() : now();
+    return impl_->read([&](Reader& reader) { return reader.due_unknowns(limit, until); });
 }
 
 std::vector<ClaimedRecord> Store::unknowns_of(const core::ConversationKey& conversation) {
-    impl_->enter();
-    return impl_->reader.unknowns_of(conversation);
+    return impl_->read([&](Reader& reader) { return reader.unknowns_of(conversation); });
 }
 
 std::vector<std::string> Store::owned(const std::string& origin, std::span<const std::string> ids) {
-    impl_->enter();
-    return impl_->reader.owned(origin, ids);
+    return impl_->read([&](Reader& reader) { return reader.owned(origin, ids); });
 }
 
 std::optional<std::string> Store::known_row(const core::ConversationKey& conversation,
                                             const std::string& origin, core::UtcMs since) {
-    impl_->enter();
-    return impl_->reader.known_row(conversation, origin, since);
+    return impl_->read(
+        [&](Reader& reader) { return reader.known_row(conversation, origin, since); });
 }
 
 Status Store::status() {
-    impl_->enter();
-    return impl_->reader.status(impl_->axis);
+    return impl_->read([&](Reader& reader) { return reader.status(impl_->axis); });
 }
 
 std::vector<Record> Store::list(const Filter& filter, std::size_t limit) {
-    impl_->enter();
-    return impl_->reader.list(filter, limit, impl_->axis);
+    return impl_->read([&](Reader& reader) { return reader.list(filter, limit, impl_->axis); });
 }
 
 Record Store::get(std::string_view id) {
-    impl_->enter();
-    return impl_->reader.get(parse_id(id), impl_->axis);
+    return impl_->read([&](Reader& reader) { return reader.get(parse_id(id), impl_->axis); });
 }
 
 RecordState Store::state_of(std::string_view id) {
-    impl_->enter();
-    return impl_->reader.state_of(parse_id(id));
+    return impl_->read([&](Reader& reader) { return reader.state_of(parse_id(id)); });
 }
 
 std::uint64_t Store::count(const Filter& filter) {
-    impl_->enter();
-    return impl_->reader.count(filter, impl_->axis);
+    return impl_->read([&](Reader& reader) { return reader.count(filter, impl_->axis); });
 }
 
 std::vector<std::string> Store::verify() {
-    impl_->enter();
-    return impl_->reader.verify();
+    return impl_->read([&](Reader& reader) { return reader.verify(); });
 }
 
 void Store::requeue(std::string_view id, bool force) {

@@ -34,7 +34,7 @@ std::optional<std::int64_t> oldest_waiting(Tables& tables) {
 }
 
 void drop(Tables& tables, std::int64_t key) {
-    RowState row = *read_row(tables.database(), key);
+    RowState row = existing_row(tables.database(), key);
     // Through a lane that counts nothing: its conversation gets its next head.
     tables.move(row, Lane::discarded);
     --tables.ledger().discarded;

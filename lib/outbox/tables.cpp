@@ -24,9 +24,10 @@ std::optional<std::string_view> none_if_empty(const std::string& text) {
 
 void Tables::begin(const core::Moment& moment) {
     changed_ = false;
+    must_write_ = false;
     moment_ = moment;
     if (known_version_ != database_.data_version()) {
-        if (inspect(database_) != FileKind::ours) {
+        if (!is_current(database_)) {
             throw Error{errc::newer_schema,
                         "the outbox was migrated by a newer version of this library while it was "
                         "open; update this application"};
@@ -46,7 +47,7 @@ void Tables::begin(const core::Moment& moment) {
 }
 
 bool Tables::finish() {
-    if (ledger_ == saved_) {
+    if (ledger_ == saved_ && !must_write_) {
         return changed_;
     }
     ledger_.last_seen = now_;

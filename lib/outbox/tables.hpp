@@ -91,6 +91,8 @@ class Tables {
 
     /// Something was changed, so that finish() has something to commit.
     void touch() { changed_ = true; }
+    /// The commit must reach the disk, whether or not anything changed.
+    void write_anyway() { must_write_ = true; }
 
   private:
     void count(const RowState& row, Lane lane, std::int64_t change);
@@ -115,6 +117,7 @@ class Tables {
     std::optional<Salt> salt_;
     std::optional<std::uint32_t> known_version_;
     bool changed_ = false;
+    bool must_write_ = false;
 };
 
 }  // namespace agentsight::outbox

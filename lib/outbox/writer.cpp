@@ -7,6 +7,7 @@
 
 #include "outbox/connect.hpp"
 #include "outbox/errors.hpp"
+#include "outbox/salvage.hpp"
 #include "outbox/schema.hpp"
 
 namespace agentsight::outbox {
@@ -22,6 +23,8 @@ constexpr std::int64_t reserved_pages = 256;
 /// A commit of unknown outcome is looked up and tried again this often, then reported.
 constexpr int max_tries = 3;
 constexpr std::chrono::seconds ballast_pause{1};
+/// A check reads it all: this much in about 0.2 s.
+constexpr std::uint64_t largest_checked_file = std::uint64_t{64} << 20;
 
 constexpr std::string_view doing = "write to";
 
@@ -68,19 +71,26 @@ void Writer::unlock() noexcept {
     }
 }
 
-void Writer::open() {
+void Writer::open(bool alone) {
     if (!lock(steady_clock::now() + options_.busy_timeout)) {
         throw Error{errc::busy, "cannot open " + quoted(files_.database) +
                                     ": another process holds its lock; try again"};
     }
     try {
+        const std::uint64_t wal = os::file_size(files_.wal);
         reopen();
+        // After an unclean stop, as far as it takes no noticeable time.
+        if (alone && wal > 0 && os::file_size(files_.database) <= largest_checked_file &&
+            check_finds_damage("PRAGMA quick_check(1)")) {
+            suspect_ = true;
+            reopen();
+        }
         sqlite::Transaction transaction{database_};
         tables_.begin(clock_.now());
         axis_.follow(tables_.ledger());
     } catch (...) {
         const Error error = to_error(std::current_exception(), "open", files_.database);
-        close();
+        close(false);
         throw error;
     }
     if (!os::identity(files_.ballast)) {
@@ -92,9 +102,21 @@ void Writer::open() {
 void Writer::reopen() {
     database_.close();
     tables_.forget();
-    database_ = connect_writer(options_, files_, random_);
+    if (options_.mode == OutboxMode::create) {
+        connect_or_salvage();
+    } else if (salvage_is_pending(files_)) {
+        throw Error{errc::damaged, "cannot use " + quoted(files_.database) +
+                                       ": it was damaged and is not yet salvaged; run "
+                                       "`agentsight-outbox salvage`"};
+    } else {
+        connect();
+    }
     identities_ = identities(files_);
     checkpoint_at_ = checkpoint_frames;
+}
+
+void Writer::connect() {
+    database_ = connect_writer(options_, files_, random_);
     settle_log();
 }
 
@@ -110,6 +132,47 @@ void Writer::settle_log() {
         if (failure.trouble() != sqlite::Trouble::full) {
             throw;
         }
+    }
+}
+
+void Writer::connect_or_salvage() {
+    if (!salvage_is_pending(files_)) {
+        try {
+            connect();
+            // A read that failed may look like damage; a second look tells.
+            if (!std::exchange(suspect_, false) ||
+                !check_finds_damage("PRAGMA integrity_check(1)")) {
+                return;
+            }
+        } catch (...) {
+            const Error error = to_error(std::current_exception(), "open", files_.database);
+            if (error.code() != errc::damaged) {
+                throw;
+            }
+        }
+    }
+    salvage_now();
+    connect();
+}
+
+void Writer::salvage_now() {
+    database_.close();
+    const Salvaged salvaged = salvage(options_, files_, clock_, random_);
+    events_.push_back(event::Salvaged{salvaged.rescued, salvaged.moved_to.string()});
+    if (salvaged.lost > 0) {
+        events_.push_back(event::Alarm{std::to_string(salvaged.lost) +
+                                       " records of the damaged outbox could not be read"});
+    }
+}
+
+bool Writer::check_finds_damage(const char* check) {
+    try {
+        return database_.text(check) != "ok";
+    } catch (const sqlite::Failure& failure) {
+        if (failure.trouble() != sqlite::Trouble::damaged) {
+            throw;
+        }
+        return true;
     }
 }
 
@@ -210,6 +273,8 @@ bool Writer::may_try_again(const sqlite::Failure& failure, const Job& job, int t
     switch (failure.trouble()) {
         case sqlite::Trouble::full:
             return make_room(job);
+        case sqlite::Trouble::damaged:
+            return options_.mode == OutboxMode::create && std::exchange(suspect_, true) == false;
         case sqlite::Trouble::io:
             return true;  // reopened by now: the job finds what the failed commit left
         default:
@@ -252,7 +317,7 @@ void Writer::transact(std::span<Job* const> jobs) {
     const bool submits = std::any_of(jobs.begin(), jobs.end(),
                                      [](Job* job) { return job->kind() == Job::Kind::submit; });
     if (tables_.ledger().tight && submits && still_tight()) {
-        throw sqlite::Failure{13 /* SQLITE_FULL */, 0, "the disk is full"};
+        throw sqlite::Failure::full("the disk is full");
     }
     for (Job* job : jobs) {
         job->error = nullptr;
@@ -264,7 +329,7 @@ void Writer::transact(std::span<Job* const> jobs) {
         tables_.ledger().tight = false;
     }
     if (!log_is_settled_) {
-        tables_.touch();  // an answer about what is there must not be given before a sync
+        tables_.write_anyway();  // an answer about what is there must not be given before a sync
     }
     if (!tables_.finish()) {
         return;
@@ -324,7 +389,7 @@ void Writer::watch_files() {
                      "open; opened again"});
     database_.close();
     tables_.forget();
-    throw sqlite::Failure{10 /* SQLITE_IOERR */, 0, "the file was replaced or removed"};
+    throw sqlite::Failure::io("the file was replaced or removed");
 }
 
 void Writer::after_telling() noexcept {
@@ -341,6 +406,21 @@ void Writer::after_telling() noexcept {
         recover(failure);
     }
     unlock();
+}
+
+void Writer::examine() {
+    if (!lock(steady_clock::now() + options_.busy_timeout)) {
+        throw Error{errc::busy, "cannot check " + quoted(files_.database) +
+                                    ": another process holds its lock; try again"};
+    }
+    try {
+        suspect_ = true;
+        reopen();
+        unlock();
+    } catch (...) {
+        unlock();
+        throw to_error(std::current_exception(), "salvage", files_.database);
+    }
 }
 
 void Writer::tidy() {
@@ -369,11 +449,12 @@ void Writer::tidy() {
     unlock();
 }
 
-void Writer::close() noexcept {
+void Writer::close(bool last) noexcept {
     try {
         // What is in the WAL stays there for the next open unless the lock is free now.
         if (database_.is_open() && lock(steady_clock::now())) {
-            database_.checkpoint(sqlite::Database::Checkpoint::passive);
+            database_.checkpoint(last ? sqlite::Database::Checkpoint::truncate
+                                      : sqlite::Database::Checkpoint::passive);
         }
     } catch (...) {
         // It is in the WAL, durable: a checkpoint is a convenience.

@@ -28,8 +28,9 @@ class Writer {
     Writer(const StoreOptions& options, const Files& files, const core::Clock& clock,
            core::Random& random, Axis& axis);
 
-    /// Makes the first connection. Throws Error.
-    void open();
+    /// Makes the first connection. `alone`: no other process has the outbox open; then what
+    /// an unclean stop left is checked. Throws Error.
+    void open(bool alone);
 
     /// Commits all that can be committed; a job's `error` says why not. Jobs whose deadline
     /// is still ahead although the lock was not free are returned, to be tried again. Runs
@@ -39,9 +40,13 @@ class Writer {
     /// Checkpoints where the WAL has grown past its bound. After the jobs were told.
     void after_telling() noexcept;
 
+    /// Something looked damaged: checks it all, and salvages where it is. Throws Error.
+    void examine();
+
     /// Moves the WAL into the database, empties it, gives free pages back.
     void tidy();
-    void close() noexcept;
+    /// `last`: no other process has the outbox open; then nothing is left in the WAL.
+    void close(bool last) noexcept;
     /// In a forked child: leaves everything as it is.
     void abandon() noexcept { database_.abandon(); }
 
@@ -54,6 +59,10 @@ class Writer {
     void unlock() noexcept;
     void ensure_open();
     void reopen();
+    void connect();
+    void connect_or_salvage();
+    void salvage_now();
+    bool check_finds_damage(const char* check);
     void settle_log();
     void transact(std::span<Job* const> jobs);
     bool commit_together(std::span<Job* const> jobs);
@@ -77,6 +86,7 @@ class Writer {
     Identities identities_;
     bool locked_ = false;
     bool log_is_settled_ = false;
+    bool suspect_ = false;   ///< SQLite called the file malformed while it was open
     int checkpoint_at_ = 0;  ///< frames
     bool release_ballast_ = false;
     bool ballast_back_ = false;

@@ -24,6 +24,12 @@ class Failure : public std::exception {
   public:
     Failure(int extended_code, int system_errno, std::string message);
 
+    /// Of our own finding, as SQLite would report them.
+    static Failure damaged(std::string message);
+    static Failure full(std::string message);
+    static Failure io(std::string message);
+    static Failure other(std::string message);
+
     int extended_code() const noexcept { return extended_code_; }
     int system_errno() const noexcept { return system_errno_; }
     Trouble trouble() const noexcept;

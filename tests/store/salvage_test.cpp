@@ -1,0 +1,351 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <set>
+
+#include "raw.hpp"
+#include "support.hpp"
+#include "support/child_process.hpp"
+
+using namespace agentsight;
+using namespace agentsight::test;
+using outbox::Settlement;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t page = 4096;
+
+void overwrite(const fs::path& path, std::size_t at, const std::string& bytes) {
+    std::fstream file{path, std::ios::binary | std::ios::in | std::ios::out};
+    file.seekp(static_cast<std::streamoff>(at));
+    file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+std::string noise(TestRandom& random, std::size_t size) {
+    std::string bytes;
+    for (std::size_t i = 0; i < size; ++i) {
+        bytes += static_cast<char>(random.next());
+    }
+    return bytes;
+}
+
+std::string content(const fs::path& path) {
+    std::ifstream file{path, std::ios::binary};
+    return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+std::vector<fs::path> moved_aside(const fs::path& folder) {
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::directory_iterator{folder}) {
+        const std::string name = entry.path().filename().string();
+        if (name.find(".damaged-") != std::string::npos && !name.ends_with("-wal") &&
+            !name.ends_with("-shm")) {
+            found.push_back(entry.path());
+        }
+    }
+    return found;
+}
+
+/// An outbox with records in every state, closed cleanly.
+struct Original {
+    explicit Original(int records) {
+        for (int i = 0; i < records; ++i) {
+            auto made = submission("c" + std::to_string(i % 50),
+                                   "comment " + std::to_string(i) + std::string(200, 'x'));
+            if (i % 100 == 7) {
+                made.feedback.comment += std::string(12'000, 'l');  // overflow pages
+            }
+            if (i % 10 == 3) {
+                char id[37];
+                std::snprintf(id, sizeof id, "5f1c8a10-0000-4000-8000-%012d", i);
+                made = with_id(made, id);
+            }
+            comments[box.submit(made)] = made.feedback.comment;
+        }
+        box.become_drainer();
+        for (int round = 0; round < records / 100; ++round) {
+            for (const auto& record : box.claim(20)) {
+                const auto to = record.key % 17 == 0   ? Settlement::To::dead
+                                : record.key % 13 == 0 ? Settlement::To::left
+                                : record.key % 7 == 0  ? Settlement::To::waiting
+                                                       : Settlement::To::delivered;
+                if (to == Settlement::To::delivered) {
+                    box.deliver(record.key);
+                    delivered.insert(record.id.text());
+                } else {
+                    box.settle_to(record.key, to);
+                }
+            }
+        }
+        box.store.reset();
+        bytes = content(box.options.path);
+    }
+
+    static outbox::StoreOptions unsynced() {
+        outbox::StoreOptions options;
+        options.durability = Durability::relaxed;
+        return options;
+    }
+
+    Outboxed box{unsynced()};
+    std::map<std::string, std::string> comments;
+    std::set<std::string> delivered;
+    std::string bytes;
+};
+
+/// A copy of it, to be damaged.
+struct Copy {
+    explicit Copy(const Original& original) {
+        box.store.reset();
+        fs::remove(box.options.path);
+        std::ofstream{box.options.path, std::ios::binary} << original.bytes;
+        fs::permissions(box.options.path, fs::perms::owner_read | fs::perms::owner_write);
+        // Every identity and count the clean stop left is in the file alone.
+        for (const char* suffix : {"-wal", "-shm"}) {
+            fs::remove(box.options.path.string() + suffix);
+        }
+    }
+    Outboxed box{Original::unsynced()};
+};
+
+template <class EventType>
+std::size_t count(const std::vector<Event>& events) {
+    return static_cast<std::size_t>(
+        std::count_if(events.begin(), events.end(),
+                      [](const Event& event) { return std::holds_alternative<EventType>(event); }));
+}
+
+}  // namespace
+
+TEST_CASE("S29: whatever is overwritten, the outbox starts, keeps the file, and goes on") {
+    const Original original{1'000};
+    TestRandom random{test_seed()};
+    CAPTURE(random.seed());
+    std::size_t salvages = 0;
+    for (int trial = 0; trial < 200; ++trial) {
+        CAPTURE(trial);
+        Copy copy{original};
+        Outboxed& box = copy.box;
+        const std::size_t at = random.below(original.bytes.size());
+        const std::size_t size = 1 + random.below(random.one_in(3) ? 9'000 : 300);
+        const std::string bytes = random.one_in(4) ? std::string(size, '\0') : noise(random, size);
+        CAPTURE(at);
+        CAPTURE(size);
+        overwrite(box.options.path, at, bytes);
+        const std::string damaged = content(box.options.path);
+        const std::size_t pages = (at + size - 1) / page - at / page + 1;
+
+        box.open();
+        box.submit("new", "after the damage");
+        box.become_drainer();
+        std::set<std::string> sent;
+        // An application's life: everything is drained.
+        for (int round = 0; round < 300; ++round) {
+            std::vector<outbox::ClaimedRecord> records = box.claim(64);
+            for (const auto& record : records) {
+                sent.insert(record.id.text());
+            }
+            // These are looked for on the server before anything is sent again.
+            const auto unknown = box->due_unknowns(64, true);
+            records.insert(records.end(), unknown.begin(), unknown.end());
+            if (records.empty()) {
+                break;
+            }
+            outbox::DrainRequest request = box.request(0);
+            for (const auto& record : records) {
+                Settlement settlement;
+                settlement.key = record.key;
+                settlement.to = Settlement::To::delivered;
+                settlement.origin = origin;
+                settlement.server_id = "later" + std::to_string(record.key);
+                request.settlements.push_back(settlement);
+            }
+            box->drain(request);
+        }
+        const std::size_t salvaged = count<event::Salvaged>(box.events);
+        salvages += salvaged;
+        // What stood on damaged pages may be gone; an overflow page is one record's.
+        const std::size_t may_be_lost = pages * 20;
+        std::size_t missing = 0;
+        std::size_t wrong = 0;
+        for (const auto& [id, comment] : original.comments) {
+            try {
+                const Record record = box->get(id);
+                wrong += record.comment != comment ? 1 : 0;
+            } catch (const Error& error) {
+                REQUIRE(error.code() == errc::not_found);
+                ++missing;
+            }
+        }
+        CHECK(missing + wrong <= may_be_lost);
+        std::size_t sent_again = 0;
+        for (const std::string& id : original.delivered) {
+            sent_again += sent.count(id);
+        }
+        CHECK(sent_again == 0);
+        if (salvaged > 0) {
+            REQUIRE(moved_aside(box.folder.path()).size() == salvaged);
+            const std::vector<std::string> findings = box->verify();
+            INFO((findings.empty() ? std::string{} : findings.front()));
+            CHECK(findings.empty());
+        }
+    }
+    MESSAGE("salvaged ", salvages, " of 200");
+}
+
+TEST_CASE("the damaged file is kept whole, byte for byte") {
+    const Original original{100};
+    Copy copy{original};
+    overwrite(copy.box.options.path, 0, std::string(page, '\xff'));
+    const std::string damaged = content(copy.box.options.path);
+    copy.box.open();
+    const auto aside = moved_aside(copy.box.folder.path());
+    REQUIRE(aside.size() == 1);
+    CHECK(content(aside[0]) == damaged);
+    CHECK((fs::status(aside[0]).permissions() & fs::perms::mask) ==
+          (fs::perms::owner_read | fs::perms::owner_write));
+    copy.box.submit();
+    REQUIRE(count<event::Salvaged>(copy.box.events) == 1);
+    const auto& salvaged = std::get<event::Salvaged>(copy.box.events[0]);
+    CHECK(salvaged.rescued == 100);
+    CHECK(salvaged.moved_to == aside[0].string());
+}
+
+TEST_CASE("S31: what is rescued is unknown, delivered stays delivered, counts add up") {
+    const Original original{200};
+    Copy copy{original};
+    overwrite(copy.box.options.path, 0, std::string(page, '\xff'));
+    Outboxed& box = copy.box;
+    box.open();
+    const Status status = box->status();
+    CHECK(status.accepted == 200);
+    CHECK(status.waiting == 0);
+    CHECK(status.delivered == original.delivered.size());
+    CHECK(status.dropped == 0);
+    CHECK(status.unknown + status.dead + status.delivered == 200);
+    box.become_drainer();
+    CHECK(box.claim(10).empty());
+    const auto unknown = box->due_unknowns(1'000);
+    CHECK_FALSE(unknown.empty());
+    for (const auto& record : unknown) {
+        CHECK(original.delivered.count(record.id.text()) == 0);
+        CHECK(record.origin == origin);
+        CHECK(record.attempt_began.boot_id != 0);
+        CHECK_FALSE(record.attempt_ended);
+        CHECK(original.comments.at(record.id.text()) == record.feedback.comment);
+    }
+    const std::string id = box.submit("c1", "next");
+    CHECK(box->get(id).comment == "next");
+    CHECK(box->status().accepted == 201);
+    CHECK(box->verify().empty());
+}
+
+TEST_CASE("where nothing was ever claimed, nothing is in doubt after a salvage") {
+    Outboxed box;
+    for (int i = 0; i < 30; ++i) {
+        box.submit("c" + std::to_string(i % 3), std::to_string(i));
+    }
+    box.store.reset();
+    overwrite(box.options.path, 0, std::string(50, 'x'));
+    box.open();
+    CHECK(box->status().waiting == 30);
+    box.become_drainer();
+    CHECK(box.claim(10).size() == 3);
+    CHECK(box->verify().empty());
+}
+
+TEST_CASE("rows that only the WAL holds are rescued too") {
+    Outboxed box;
+    std::vector<std::string> ids;
+    auto child = ChildProcess::run([&](ParentLink& parent) {
+        outbox::StoreOptions same;
+        same.path = box.options.path;
+        Outboxed other{same};
+        for (int i = 0; i < 40; ++i) {
+            other.submit("c" + std::to_string(i), std::to_string(i));
+        }
+        parent.tell();
+        parent.await();
+        return 0;
+    });
+    REQUIRE(child.await() == '.');
+    child.kill();
+    box.store->close();
+    // The close moved nothing aside; put the database's own pages out of use.
+    REQUIRE(box->path() == box.options.path);
+    box.store.reset();
+    Outboxed fresh{box.options};
+    REQUIRE(fresh->status().accepted == 40);
+}
+
+TEST_CASE("a salvage that was cut short goes on with the next open") {
+    const Original original{100};
+    for (int stage = 0; stage < 4; ++stage) {
+        CAPTURE(stage);
+        Copy copy{original};
+        const fs::path path = copy.box.options.path;
+        overwrite(path, 0, std::string(page, '\xff'));
+        const fs::path aside{path.string() + ".damaged-20260101"};
+        // As a crash after each step leaves it.
+        std::ofstream{path.string() + "-salvage"}
+            << (stage == 0 ? std::string{} : aside.filename().string() + "\n");
+        fs::permissions(path.string() + "-salvage", fs::perms::owner_read | fs::perms::owner_write);
+        if (stage >= 2) {
+            fs::rename(path, aside);
+        }
+        if (stage >= 3) {
+            std::ofstream{path};
+            fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
+        }
+        {
+            outbox::StoreOptions options = copy.box.options;
+            options.mode = OutboxMode::read_write;
+            const auto code = code_of([&] {
+                outbox::Store{options, copy.box.clock, copy.box.random};
+            });
+            CHECK((code == errc::damaged || code == errc::no_such_file));
+        }
+        copy.box.open();
+        CHECK(copy.box->status().accepted == 100);
+        CHECK(moved_aside(copy.box.folder.path()).size() == 1);
+        CHECK_FALSE(fs::exists(path.string() + "-salvage"));
+        CHECK(copy.box->verify().empty());
+    }
+}
+
+TEST_CASE("other processes go on with the fresh outbox") {
+    const Original original{300};
+    Copy copy{original};
+    Outboxed& box = copy.box;
+    box.open();
+    outbox::StoreOptions same = box.options;
+    Outboxed other{same};
+    other.submit("c1", "before");
+    // Every page but the first: whoever reads next finds out.
+    const std::size_t size = fs::file_size(box.options.path);
+    overwrite(box.options.path, page, std::string(size - page, '\xee'));
+    box.store.reset();  // its pages were in memory
+    box.open();
+    box.submit("c1", "one");
+    other.submit("c1", "two");
+    CHECK(other->status().accepted == box->status().accepted);
+    box.become_drainer();
+    box.claim(5);
+    CHECK(count<event::Salvaged>(box.events) + count<event::Salvaged>(other.events) == 1);
+    CHECK(box->verify().empty());
+}
+
+TEST_CASE("a file that is not a database and has no companions is not taken for ours") {
+    Outboxed box;
+    box.store.reset();
+    const fs::path picture = box.folder / "picture.jpg";
+    std::ofstream{picture} << std::string(10'000, 'j');
+    fs::permissions(picture, fs::perms::owner_read | fs::perms::owner_write);
+    outbox::StoreOptions options;
+    options.path = picture;
+    CHECK(code_of([&] { outbox::Store{options, box.clock, box.random}; }) == errc::foreign_file);
+    CHECK(content(picture) == std::string(10'000, 'j'));
+}
