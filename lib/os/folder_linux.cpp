@@ -108,9 +108,12 @@ PathProblem make_folder(const fs::path& folder) {
 
 /// Whether nothing is in it: then whoever made it may have died before the sync.
 bool holds_nothing(const fs::path& folder) {
-    std::error_code error;
-    const fs::directory_iterator first{folder, error};
-    return !error && first == fs::directory_iterator{};
+    try {
+        // Not the form with an error_code: it is noexcept, and out of memory ends the process.
+        return fs::directory_iterator{folder} == fs::directory_iterator{};
+    } catch (const fs::filesystem_error&) {
+        return false;
+    }
 }
 
 /// Syncs the names of `folder` and of those of its parents that could be as new.

@@ -22,15 +22,7 @@ class Snapshot {
     explicit Snapshot(sqlite::Database& database) : database_(database) {
         database_.execute("BEGIN");
     }
-    ~Snapshot() {
-        try {
-            if (database_.in_transaction()) {
-                database_.execute("ROLLBACK");
-            }
-        } catch (const sqlite::Failure&) {
-            // Nothing was written; the next BEGIN will tell.
-        }
-    }
+    ~Snapshot() { database_.roll_back(); }
     Snapshot(const Snapshot&) = delete;
     Snapshot& operator=(const Snapshot&) = delete;
 

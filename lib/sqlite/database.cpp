@@ -173,6 +173,17 @@ bool Database::in_transaction() const noexcept {
     return handle_ != nullptr && sqlite3_get_autocommit(handle_) == 0;
 }
 
+void Database::roll_back() noexcept {
+    if (!in_transaction()) {
+        return;
+    }
+    try {
+        execute("ROLLBACK");
+    } catch (...) {
+        close();
+    }
+}
+
 std::int64_t Database::changes() const noexcept {
     return sqlite3_changes64(handle_);
 }
@@ -212,13 +223,9 @@ Transaction::Transaction(Database& database) : database_(database) {
 }
 
 Transaction::~Transaction() {
-    if (!open_ || !database_.in_transaction()) {
-        return;  // SQLite rolled back by itself: full, I/O error, no memory
-    }
-    try {
-        database_.execute("ROLLBACK");
-    } catch (const Failure&) {
-        // Nothing was committed; the owner sees in_transaction() and reopens.
+    // After a full disk, an I/O error or out of memory SQLite may have rolled back by itself.
+    if (open_) {
+        database_.roll_back();
     }
 }
 

@@ -61,6 +61,9 @@ class Database {
     std::string text(const std::string& sql);
 
     bool in_transaction() const noexcept;
+    /// Ends the transaction, where there is one. Where even that fails (it takes memory), the
+    /// connection is closed, which ends it too: no Rows may be in use.
+    void roll_back() noexcept;
     /// Rows changed by the last statement.
     std::int64_t changes() const noexcept;
     /// Differs from an earlier value where anyone changed the file since; own commits count.
