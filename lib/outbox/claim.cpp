@@ -219,7 +219,11 @@ bool Claimer::try_claim(RowState& row) {
         if (tables_.put_in_order(row.conversation) != row.key) {
             return false;
         }
-        row.lane = Lane::retry;  // a requeued one had been the head, and stands behind it
+        // A requeued one had been the head, and stands behind it now.
+        row = existing_row(tables_.database(), row.key);
+        if (row.due > tables_.now() && !request_.ignore_due) {
+            return false;  // it had been tried: its backoff goes on
+        }
     }
     if (row.lane == Lane::other_kind && row.due > tables_.now() && !request_.ignore_due) {
         tables_.move(row, Lane::retry);  // it had been tried: its backoff goes on
