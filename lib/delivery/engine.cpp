@@ -152,6 +152,7 @@ void Engine::Impl::network_changed() {
         holds_.probe_at_once(reason, now);
     }
     last_contact_boot_ms_.reset();
+    ++network_;
 }
 
 void Engine::Impl::release() {

@@ -62,20 +62,20 @@ void Engine::Impl::finished(std::uint64_t task, core::Evidence evidence) {
     now_ = store_.now();
     moment_ = store_.moment();
     if (flight.kind == Task::Kind::connect) {
-        connect_finished(evidence);
+        connect_finished(flight, evidence);
     } else if (flight.record) {
         note_exchange(evidence);
         send_finished(std::move(flight), evidence);
     } else if (flight.conversation.empty()) {
         note_exchange(evidence);
-        ask_finished(evidence);
+        flight.probe ? ask_finished(evidence) : time_finished(evidence);
     } else {
         note_exchange(evidence);
         read_finished(flight.conversation, evidence);
     }
 }
 
-void Engine::Impl::connect_finished(const core::Evidence& evidence) {
+void Engine::Impl::connect_finished(const Flight& flight, const core::Evidence& evidence) {
     if (evidence.failure == core::Failure::none) {
         last_contact_boot_ms_ = moment_.boot_ms;
         if (const outbox::HoldRow* const row = holds_.find(HoldReason::link_down)) {
@@ -88,8 +88,8 @@ void Engine::Impl::connect_finished(const core::Evidence& evidence) {
     core::Evidence unwritten = evidence;
     unwritten.request_written = false;
     const Outcome outcome = classify(unwritten, {});
-    if (evidence.failure == core::Failure::aborted) {
-        return;
+    if (evidence.failure == core::Failure::aborted || flight.network != network_) {
+        return;  // it says nothing about the network there is now
     }
     if (outcome.what == Class::proxy) {
         hold(HoldReason::proxy, outcome.status, outcome.detail);
@@ -194,7 +194,7 @@ void Engine::Impl::send_finished(Flight flight, const core::Evidence& evidence) 
             refused(record, settlement, outcome);
             break;
         case Class::unknown:
-            unknown(record, outcome, evidence, settlement);
+            unknown(flight, outcome, evidence, settlement);
             break;
     }
     const std::string id = record.id.text();
@@ -217,6 +217,7 @@ void Engine::Impl::delivered(const outbox::ClaimedRecord& record, Outcome& outco
     settlement.origin = policy_.origin;
     settlement.refusals = 0;
     ++deliveries_;
+    pacer_.delivered();
     refusals_in_row_ = 0;
     throttle_step_ = 0;
     route_lost_[0] = route_lost_[1] = false;
@@ -357,6 +358,28 @@ void Engine::Impl::step_aside(const outbox::ClaimedRecord& record, HoldReason re
     holds_.probe_at_once(reason, now_);
 }
 
+/// Any answer of the API will do: what is wanted is its Date.
+void Engine::Impl::time_finished(const core::Evidence& evidence) {
+    const ReadOutcome outcome = classify_read(evidence);
+    switch (outcome.what) {
+        case ReadClass::readable:
+        case ReadClass::not_found:
+        case ReadClass::refused:
+        case ReadClass::credential_refused:
+            note_date(evidence);
+            return;
+        case ReadClass::link_down:
+            asked_time_ = false;
+            link_failed(outcome.detail);
+            return;
+        case ReadClass::throttled:
+            hold_for_throttle(outcome.status, outcome.detail, outcome.retry_after_ms);
+            return;
+        default:
+            return;  // then the local clock must do
+    }
+}
+
 void Engine::Impl::ask_finished(const core::Evidence& evidence) {
     ask_.reset();
     const ReadOutcome outcome = classify_read(evidence);
@@ -374,7 +397,17 @@ void Engine::Impl::ask_finished(const core::Evidence& evidence) {
             hold_for_throttle(outcome.status, outcome.detail, outcome.retry_after_ms);
             return;
         default:
-            holds_.prolong_due(now_, random_);
+            probe_read_failed(outcome);
+    }
+}
+
+/// The newest evidence names the hold: a server that fails now is in trouble, whatever it
+/// said of our credential an hour ago.
+void Engine::Impl::probe_read_failed(const ReadOutcome& outcome) {
+    if (outcome.what == ReadClass::broken) {
+        hold(HoldReason::outage, outcome.status, outcome.detail);
+    } else {
+        holds_.prolong_due(now_, random_);
     }
 }
 
@@ -405,10 +438,10 @@ void Engine::Impl::route_lost(const Flight& flight, Settlement& settlement,
     }
 }
 
-void Engine::Impl::unknown(const outbox::ClaimedRecord& record, const Outcome& outcome,
+void Engine::Impl::unknown(const Flight& flight, const Outcome& outcome,
                            const core::Evidence& evidence, Settlement& settlement) {
     settlement.counts_attempt = true;
-    settlement.refusals = outcome.server_error ? judged_alone(record, outcome.status) : 0;
+    settlement.refusals = outcome.server_error ? judged_alone(*flight.record, outcome.status) : 0;
     settlement.to = Settlement::To::unknown;
     settlement.due = now_ + std::min(first_look_ms, policy_.reconcile_after_ms);
     settlement.attempt_ended = evidence.ended;
@@ -420,7 +453,8 @@ void Engine::Impl::unknown(const outbox::ClaimedRecord& record, const Outcome& o
     const bool foreign_answer =
         evidence.failure == core::Failure::none && evidence.status != 0 && !outcome.server_error;
     const HoldReason reason = foreign_answer ? HoldReason::endpoint : HoldReason::outage;
-    if (unknowns_in_row_ >= unknowns_until_hold || holds_.has(reason)) {
+    // A probe that failed is enough: what is held is held for the newest reason.
+    if (unknowns_in_row_ >= unknowns_until_hold || holds_.has(reason) || flight.probe) {
         hold(reason, outcome.status, outcome.detail);
     }
 }
@@ -437,16 +471,19 @@ void Engine::Impl::hold_for_throttle(int status, const std::string& detail,
     core::OutboxMs until = now_;
     if (retry_after_ms) {
         const std::int64_t told = *retry_after_ms;
-        const std::int64_t spread = std::max(told, policy_.backoff_base_ms);
         throttled_told_ = std::max(throttled_told_.value_or(0), now_ + told);
-        until = *throttled_told_;
+        until = std::max(*throttled_told_, now_ + backoff_floor_ms);
         if (!full_speed_) {
-            until += std::max<std::int64_t>(
-                static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(spread) + 1)),
-                told == 0 ? backoff_floor_ms : 0);
+            // Told too short a time again and again, a fleet must thin out by itself.
+            const std::int64_t spread = std::max(told, backoff_ceiling(backoff, throttle_step_));
+            until += full_jitter({.base_ms = spread, .cap_ms = spread}, 0, random_);
         }
     } else {
         until += full_jitter(backoff, throttle_step_, random_);
+    }
+    // Answers of what was under way together tell one thing.
+    const outbox::HoldRow* const row = holds_.find(HoldReason::throttled);
+    if (row == nullptr || row->until.value_or(now_) <= now_) {
         throttle_step_ = std::min(throttle_step_ + 1, 40);
     }
     pacer_.throttled(now_);

@@ -52,6 +52,7 @@ class Engine::Impl {
         core::Route route = core::Route::conversation_feedbacks;
         std::string conversation;      ///< of a read: whose reading it serves; empty: of an ask
         std::uint64_t credential = 0;  ///< which one it went out under
+        std::uint64_t network = 0;     ///< which network it went out on
     };
 
     /// A reading under way; between two pages it has no flight.
@@ -75,6 +76,7 @@ class Engine::Impl {
     bool sending_stopped() const;
     std::size_t wanted_claims(Gate gate) const;
     std::size_t claim_limit() const;
+    std::size_t sends_in_flight() const;
     bool settle_is_due() const;
     std::int64_t company_ms() const;
     bool state_changed() const;
@@ -85,6 +87,10 @@ class Engine::Impl {
     void look_for_unknowns();
     void drop_idle_readings();
     void start_ask(Step& step, Gate gate);
+    void start_time_ask(Step& step, Gate gate);
+    bool needs_time() const;
+    bool asking_time() const;
+    bool may_claim() const;
     bool read_wanted(Gate gate) const;
     void start_connect(Step& step, Gate gate);
     void start_sends(Step& step, Gate gate);
@@ -105,7 +111,7 @@ class Engine::Impl {
     void store_failed(const Error& error);
 
     // engine_answers.cpp
-    void connect_finished(const core::Evidence& evidence);
+    void connect_finished(const Flight& flight, const core::Evidence& evidence);
     void send_finished(Flight flight, const core::Evidence& evidence);
     void delivered(const outbox::ClaimedRecord& record, Outcome& outcome, Settlement& settlement);
     void refused(const outbox::ClaimedRecord& record, Settlement& settlement,
@@ -114,13 +120,15 @@ class Engine::Impl {
     void not_processed(const outbox::ClaimedRecord& record, Settlement& settlement);
     void throttled(const Outcome& outcome);
     void route_lost(const Flight& flight, Settlement& settlement, const Outcome& outcome);
-    void unknown(const outbox::ClaimedRecord& record, const Outcome& outcome,
-                 const core::Evidence& evidence, Settlement& settlement);
+    void unknown(const Flight& flight, const Outcome& outcome, const core::Evidence& evidence,
+                 Settlement& settlement);
     void blame_everything(const outbox::ClaimedRecord& record, const Outcome& outcome,
                           HoldReason reason, Settlement& settlement);
     int judged_alone(const outbox::ClaimedRecord& record, int status);
     void step_aside(const outbox::ClaimedRecord& record, HoldReason reason, Settlement& settlement);
     void ask_finished(const core::Evidence& evidence);
+    void time_finished(const core::Evidence& evidence);
+    void probe_read_failed(const ReadOutcome& outcome);
     bool grace_is_over(const outbox::ClaimedRecord& record);
     void hold(HoldReason reason, int status, const std::string& detail);
     void hold_after(HoldReason reason, const Outcome& outcome, Settlement& settlement);
@@ -198,6 +206,7 @@ class Engine::Impl {
     int refusals_in_row_ = 0;
     int unknowns_in_row_ = 0;
     std::uint64_t deliveries_ = 0;
+    std::uint64_t network_ = 0;     ///< counts network_changed
     std::uint64_t credential_ = 0;  ///< counts set_credential
     struct BadAnswers {
         std::uint64_t deliveries = 0;  ///< as many there were at the last
@@ -221,6 +230,7 @@ class Engine::Impl {
     core::UtcMs date_seen_ = 0;                         ///< the newest Date of this process ...
     std::optional<core::Moment> date_seen_at_;          ///< ... and when that was
     std::optional<std::int64_t> last_contact_boot_ms_;  ///< when the way was last proven
+    bool asked_time_ = false;
     double mean_exchange_ms_ = 50;
     std::map<std::int64_t, core::OutboxMs> retried_;  ///< full speed: due times set meanwhile
     bool ignore_due_ = false;

@@ -107,7 +107,7 @@ void Engine::Impl::reading_failed(const Reading& reading, bool probe) {
             break;
     }
     if (probe) {
-        holds_.prolong_due(now_, random_);
+        probe_read_failed(outcome);
     }
     const bool foreign = outcome.what == ReadClass::foreign;
     if (count_trouble(reading, foreign ? foreign_until_impossible : broken_until_impossible)) {

@@ -27,6 +27,10 @@ constexpr std::size_t looks_at_once = 16;
 
 constexpr std::int64_t clock_is_wrong_ms = 10'000;
 
+/// 2024-01-01: before that there was no such library.
+constexpr core::UtcMs no_clock_before = 1'704'067'200'000;
+constexpr std::int64_t clock_may_lag_ms = 86'400'000;
+
 /// Feedback delivered later than this says when it was given.
 constexpr std::int64_t late_ms = 60'000;
 
@@ -79,17 +83,18 @@ void Engine::Impl::work(Step& step) {
         drop_idle_readings();
     }
     const bool due = next_due_ && *next_due_ <= now_;
-    const bool claims = proven() && wanted_claims(now_open) > 0;
+    const bool claims = may_claim() && wanted_claims(now_open) > 0;
     if (rung_ || due || claims || settle_is_due() || state_changed()) {
         // What is settled may set its conversation's next record free.
         claimable_ = claimable_ || !pending_.empty();
-        commit(proven() ? wanted_claims(now_open) : 0);
+        commit(may_claim() ? wanted_claims(now_open) : 0);
         now_open = gate();
     }
     if (look_) {
         look_for_unknowns();
     }
     start_connect(step, now_open);
+    start_time_ask(step, now_open);
     start_ask(step, now_open);
     start_sends(step, now_open);
     start_reads(step, now_open);
@@ -131,6 +136,11 @@ std::size_t Engine::Impl::free_connections() const {
     return connections > flights_.size() ? connections - flights_.size() : 0;
 }
 
+std::size_t Engine::Impl::sends_in_flight() const {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        flights_, [](const auto& flight) { return flight.second.record.has_value(); }));
+}
+
 std::size_t Engine::Impl::claim_limit() const {
     const auto connections = static_cast<std::size_t>(policy_.connections);
     return mean_exchange_ms_ < fast_exchange_ms ? 3 * connections : 2 * connections;
@@ -149,11 +159,13 @@ std::size_t Engine::Impl::wanted_claims(Gate gate) const {
         }
         return due_unknowns_.empty() || probe_record_next_ ? 1 : 0;
     }
+    if (pacer_.one_at_a_time(now_) && sends_in_flight() > 0) {
+        return 0;
+    }
     if (pacer_.on(now_)) {
         return !backlog_waits() || submitted_ || rung_ ? 1 : 0;
     }
-    const auto sends = static_cast<std::size_t>(std::ranges::count_if(
-        flights_, [](const auto& flight) { return flight.second.record.has_value(); }));
+    const std::size_t sends = sends_in_flight();
     return claim_limit() - std::min(sends, claim_limit());
 }
 
@@ -307,7 +319,42 @@ void Engine::Impl::start_connect(Step& step, Gate gate) {
         return;
     }
     Task task{.id = next_task_++, .kind = Task::Kind::connect};
-    flights_.emplace(task.id, Flight{.kind = Task::Kind::connect, .probe = gate == Gate::probe});
+    flights_.emplace(
+        task.id,
+        Flight{.kind = Task::Kind::connect, .probe = gate == Gate::probe, .network = network_});
+    step.start.push_back(std::move(task));
+}
+
+/// A clock that cannot be right, and nothing yet to put it right: feedback that says when it
+/// was given would say 1970.
+bool Engine::Impl::needs_time() const {
+    const core::UtcMs least =
+        std::max(no_clock_before, server_date_.value_or(0) - clock_may_lag_ms);
+    return policy_.stamp_collected_at && !asked_time_ && !date_seen_at_ && moment_.utc_ms < least;
+}
+
+/// The way is proven, and what the claimed will be sent with is known.
+bool Engine::Impl::may_claim() const {
+    return proven() && !needs_time() && !asking_time();
+}
+
+bool Engine::Impl::asking_time() const {
+    return std::ranges::any_of(flights_, [](const auto& entry) {
+        const Flight& flight = entry.second;
+        return flight.kind == Task::Kind::send && !flight.record && flight.conversation.empty() &&
+               !flight.probe;
+    });
+}
+
+/// Asks once for the server's Date; whatever comes, then it is sent.
+void Engine::Impl::start_time_ask(Step& step, Gate gate) {
+    if (!needs_time() || !proven() || wanted_claims(gate) == 0) {
+        return;
+    }
+    asked_time_ = true;
+    Task task{.id = next_task_++, .kind = Task::Kind::send};
+    task.request = core::find_conversation_request("-");
+    flights_.emplace(task.id, Flight{.kind = Task::Kind::send});
     step.start.push_back(std::move(task));
 }
 
@@ -414,7 +461,7 @@ std::optional<core::OutboxMs> Engine::Impl::next_wake() const {
     if (sending_stopped()) {
         return wake;
     }
-    if (connecting() || free_connections() == 0) {
+    if (connecting() || free_connections() == 0 || asking_time()) {
         return wake;  // the end of one of them is the next event
     }
     if (holds_.any()) {
@@ -425,7 +472,8 @@ std::optional<core::OutboxMs> Engine::Impl::next_wake() const {
         }
         return wake;
     }
-    if (ready_.empty() && (claimable_ || submitted_)) {
+    const bool waits_for_answer = pacer_.one_at_a_time(now_) && sends_in_flight() > 0;
+    if (ready_.empty() && (claimable_ || submitted_) && !waits_for_answer) {
         at(submitted_ ? now_ : paced(now_));
     }
     if (next_due_) {

@@ -19,12 +19,13 @@ std::int64_t uniform(std::int64_t bound, core::Random& random) {
 
 void Pacer::hold_ended(bool throttled, core::OutboxMs now, core::Random& random) {
     paced_until_ = now + window_ms;
+    delivered_ = 0;
     if (throttled) {
+        // The time told was spread already when the hold began.
         throttled_until_ = now + window_ms;
-    }
-    // Where the splay is still running, a link that flaps must not begin it again and
-    // again: the backlog would never go.
-    if (splayed_until_ <= now) {
+    } else if (splayed_until_ <= now) {
+        // Where the splay is still running, a link that flaps must not begin it again and
+        // again: the backlog would never go.
         splayed_until_ = now + uniform(splay_ms, random);
     }
     next_ = std::max(next_, now);

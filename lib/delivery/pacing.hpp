@@ -27,7 +27,12 @@ class Pacer {
     /// When the next request of the backlog may go; `now` or before: at once.
     core::OutboxMs next(core::OutboxMs now) const { return on(now) ? next_ : now; }
     void sent(core::OutboxMs now, core::Random& random);
+    /// At first there is one request at a time, so that "too much" is heard once, not by
+    /// each connection.
+    bool one_at_a_time(core::OutboxMs now) const { return on(now) && delivered_ < proof; }
+    void delivered() { ++delivered_; }
 
+    static constexpr int proof = 5;  ///< deliveries
     static constexpr std::int64_t window_ms = 600'000;
     static constexpr std::int64_t splay_ms = 60'000;
     static constexpr std::int64_t backlog_age_ms = 5'000;
@@ -38,6 +43,7 @@ class Pacer {
     core::OutboxMs splayed_until_ = 0;
     core::OutboxMs throttled_until_ = 0;
     core::OutboxMs next_ = 0;
+    int delivered_ = 0;  ///< since the hold ended
 };
 
 }  // namespace agentsight::delivery

@@ -690,6 +690,126 @@ TEST_CASE("collected_at is on the server's clock where ours is wrong") {
     CHECK(std::abs(*said - given) <= 2'000);
 }
 
+TEST_CASE("with a clock of 1970 the server's Date is asked for before late feedback goes out") {
+    Drain drain;
+    drain.server_ahead_ms = drain.clock.now().utc_ms;
+    drain.clock.set_utc(0);
+    drain.submit("=a");
+    const core::UtcMs given = drain.server_ahead_ms;
+    drain.clock.advance(3'600'000);
+    drain.run();
+    REQUIRE(drain.tasks.size() == 1);
+    REQUIRE(is_get(drain.tasks[0]));
+    CHECK_FALSE(drain.wake_at.has_value());
+    drain.answer(Drain::reply(200, R"({"count": 0, "next": null, "results": []})"));
+    REQUIRE(drain.tasks.size() == 1);
+    REQUIRE(is_post(drain.tasks[0]));
+    const std::string& body = drain.tasks[0].request.body;
+    const auto at = body.find("collected_at\":\"");
+    REQUIRE(at != std::string::npos);
+    CHECK(std::abs(core::parse_iso8601(body.substr(at + 15, 24)).value_or(0) - given) <= 2'000);
+    // Asked once only, even where the answer is of no use.
+    Drain other;
+    other.clock.set_utc(0);
+    other.submit("=a");
+    other.run();
+    other.answer(Drain::html(500));
+    REQUIRE(other.tasks.size() == 1);
+    CHECK(is_post(other.tasks[0]));
+}
+
+TEST_CASE("a Retry-After to the question for the time binds the feedback") {
+    Drain drain;
+    drain.clock.set_utc(0);
+    drain.submit("=a");
+    drain.run();
+    REQUIRE(drain.tasks.size() == 1);
+    core::Evidence later = Drain::reply(429, R"({"detail": "Request was throttled."})");
+    later.retry_after = "30";
+    drain.answer(std::move(later));
+    CHECK(drain.tasks.empty());
+    CHECK(drain.hold() == HoldReason::throttled);
+    REQUIRE(drain.wake_at.has_value());
+    CHECK(*drain.wake_at >= drain.store().now() + 29'000);
+}
+
+TEST_CASE("the newest evidence names the hold: a key refused, then a server in trouble") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    drain.answer(Drain::reply(401, R"({"detail": "Invalid API key."})"));
+    REQUIRE(drain.hold() == HoldReason::credential_refused);
+    SUBCASE("at a record's probe") {
+        drain.sleep();
+        REQUIRE(drain.tasks.size() == 1);
+        REQUIRE(is_post(drain.tasks[0]));
+        drain.answer(Drain::html(503));
+        CHECK(drain.hold() == HoldReason::outage);
+        CHECK(drain.state(id) == RecordState::unknown);
+    }
+    SUBCASE("at a reading's probe") {
+        drain.sleep();
+        drain.restart();  // it dies on the way
+        drain.run();
+        if (drain.tasks.empty()) {
+            drain.sleep();
+        }
+        REQUIRE(drain.tasks.size() == 1);
+        REQUIRE(is_get(drain.tasks[0]));
+        drain.answer(Drain::html(503));
+        CHECK(drain.hold() == HoldReason::outage);
+    }
+    // And back again, where it is the key once more.
+    for (int i = 0; i < 20 && drain.hold() == HoldReason::outage; ++i) {
+        drain.sleep();
+        if (!drain.tasks.empty()) {
+            drain.answer(Drain::reply(401, R"({"detail": "Invalid API key."})"));
+        }
+    }
+    CHECK(drain.hold() == HoldReason::credential_refused);
+}
+
+TEST_CASE("a network that changed is tried at once, whatever the old one still answers") {
+    Drain drain;
+    drain.submit("=a");
+    drain.step();
+    drain.answer(Drain::failed(Failure::connect, false));
+    drain.doze();
+    drain.step();
+    REQUIRE(drain.tasks.size() == 1);
+    drain.engine().network_changed();
+    drain.answer(Drain::failed(Failure::timeout, false));
+    CHECK(drain.tasks.size() == 1);  // a new connect
+}
+
+TEST_CASE("many small feedbacks are claimed and settled many at a time") {
+    Policy policy = Drain::usual();
+    policy.connections = 8;
+    Drain drain{policy};
+    for (int i = 0; i < 400; ++i) {
+        drain.submit("=c" + std::to_string(i));
+    }
+    drain.run();
+    const std::uint64_t before = drain.store().commits();
+    for (int i = 0; i < 3'000 && drain.store().status().delivered < 400; ++i) {
+        if (drain.tasks.empty()) {
+            drain.sleep();
+        } else {
+            const Task task = drain.take();
+            core::Evidence evidence = drain.created();
+            evidence.began = evidence.ended = drain.clock.now();
+            drain.engine().finished(task.id, std::move(evidence));
+            if (i % 8 == 7) {
+                drain.clock.advance(1);
+            }
+            drain.step();
+        }
+    }
+    CHECK(drain.store().status().delivered == 400);
+    MESSAGE("commits a record: " << static_cast<double>(drain.store().commits() - before) / 400);
+    CHECK(drain.store().commits() - before <= 80);  // 0.2 a record
+}
+
 TEST_CASE("three failures of the server in a row are an outage: one probe at a time, no cost") {
     Policy policy = Drain::usual();
     policy.connections = 4;
