@@ -29,10 +29,11 @@ class AGENTSIGHT_API Client {
         return nlohmann::json::parse(fetch_conversation_text(conversation));
     }
 
-  private:
+    /// The same as the JSON text that the server sent.
     std::string fetch_conversation_text(const ConversationRef& conversation);
 
-    class Impl;
+  private:
+    class AGENTSIGHT_HIDDEN Impl;
     std::unique_ptr<Impl> impl_;
 };
 

@@ -146,7 +146,7 @@ class AGENTSIGHT_API ConversationManager {
     void close(std::chrono::milliseconds deadline);
 
   private:
-    class Impl;
+    class AGENTSIGHT_HIDDEN Impl;
 
     Receipt submit_json(Feedback feedback, const nlohmann::json& metadata, std::error_code* ec) {
         std::string text;

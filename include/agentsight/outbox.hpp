@@ -114,7 +114,7 @@ class AGENTSIGHT_API Outbox {
     void release();
 
   private:
-    class Impl;
+    class AGENTSIGHT_HIDDEN Impl;
     std::unique_ptr<Impl> impl_;
 };
 
