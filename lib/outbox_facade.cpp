@@ -137,6 +137,24 @@ void Outbox::resolve_resend(std::string_view id) {
     impl_->store().resolve_resend(id);
 }
 
+std::vector<std::string> Outbox::verify() const {
+    return impl_->store().verify();
+}
+
+std::uint64_t Outbox::purge(UtcMilliseconds before) {
+    return impl_->store().purge(before);
+}
+
+Compacted Outbox::compact() {
+    return impl_->store().compact();
+}
+
+Salvage Outbox::salvage(const std::filesystem::path& path, const Options& options,
+                        bool even_if_sound) {
+    outbox::require_something_to_salvage(path);
+    return Impl{path, OutboxMode::create, options}.store().salvage(even_if_sound);
+}
+
 void Outbox::hold() {
     impl_->store().hold();
 }

@@ -63,6 +63,19 @@ enum class OutboxMode {
     create,      ///< as read_write, made where missing (missing folders too)
 };
 
+/// What Outbox::compact did: sizes of the database and its WAL, in bytes.
+struct Compacted {
+    std::uint64_t bytes_before = 0;
+    std::uint64_t bytes_after = 0;
+};
+
+/// What Outbox::salvage did.
+struct Salvage {
+    std::uint64_t rescued = 0;       ///< records in the fresh outbox
+    std::uint64_t lost = 0;          ///< accepted once, and not readable any more
+    std::filesystem::path moved_to;  ///< the damaged file, whole; empty: sound, left as it was
+};
+
 /// Inspects and operates an outbox, also while an application has it open; sends
 /// nothing. One thread at a time. Every member throws Error. What changes records is
 /// durable on return and wakes the drainer.
@@ -108,6 +121,31 @@ class AGENTSIGHT_API Outbox {
     /// A person settles an unknown record: it did arrive, or it is to be sent again.
     void resolve_delivered(std::string_view id, std::string_view server_id = {});
     void resolve_resend(std::string_view id);
+
+    /// What contradicts itself, a sentence each, never with a record's text: SQLite's own
+    /// check of the file, the ledger against a recount, the order of conversations. Empty:
+    /// all is well. Reads every record, in one read transaction.
+    std::vector<std::string> verify() const;
+
+    /// Removes the history of records delivered, or discarded, before `before`, and with it
+    /// their text from the database and its WAL; files that a salvage moved aside keep
+    /// theirs. In small commits: submits go on between them. Returns how many. The counts
+    /// of `status` stay; an id of the caller's that was removed is free again. Throws
+    /// errc::busy where another program kept an old state of the file in use for
+    /// Options::busy_timeout: the records are gone, their text may not be; purge again.
+    std::uint64_t purge(UtcMilliseconds before);
+
+    /// Gives the space that nothing uses back to the file system, in small commits: submits
+    /// go on between them. Needs no space of its own but a little of the WAL's.
+    Compacted compact();
+
+    /// Moves the file of a damaged outbox aside, whole, and rescues what is readable of it
+    /// into a fresh one, as `unknown` where it may have been sent. Works also while an
+    /// application has the outbox open; it goes on with the fresh one. A file in which
+    /// nothing contradicts itself stays as it is, unless `even_if_sound`. Throws
+    /// errc::no_such_file, errc::foreign_file or errc::newer_schema, nothing changed.
+    static Salvage salvage(const std::filesystem::path& path, const Options& options = {},
+                           bool even_if_sound = false);
 
     /// Stops sending, durably, until release(), which ends every hold and its backoff.
     void hold();

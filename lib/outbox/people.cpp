@@ -76,6 +76,7 @@ void DiscardJob::change(Tables& tables, RowState& row) {
     tables.erase_text(row);
     row.due.reset();
     row.last_error.clear();
+    row.ended = tables.moment();  // when it was settled, for a purge
     tables.move(row, Lane::discarded);
 }
 

@@ -6,6 +6,7 @@
 #include <limits>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "os/lock_file.hpp"
@@ -16,7 +17,9 @@
 #include "outbox/errors.hpp"
 #include "outbox/files.hpp"
 #include "outbox/people.hpp"
+#include "outbox/purge.hpp"
 #include "outbox/reader.hpp"
+#include "outbox/salvage.hpp"
 #include "outbox/submit.hpp"
 #include "outbox/writer.hpp"
 
@@ -188,6 +191,23 @@ class Store::Impl {
         run(begin);
         epoch = begin.epoch;
         return true;
+    }
+
+    /// False where a reader is in the way until the end of the busy timeout. Nobody waits
+    /// for it meanwhile.
+    bool empty_log() {
+        constexpr std::chrono::milliseconds pause{5};
+        const auto deadline = std::chrono::steady_clock::now() + options.busy_timeout;
+        CommitQueue& commits = writing();
+        for (;;) {
+            bool empty = false;
+            commits.run_alone([&] { empty = writer->empty_log(); });
+
+            if (empty || std::chrono::steady_clock::now() >= deadline) {
+                return empty;
+            }
+            std::this_thread::sleep_for(pause);
+        }
     }
 
     bool take_drain_lock() {
@@ -432,6 +452,56 @@ std::uint64_t Store::commits() const noexcept {
 
 void Store::tidy() {
     impl_->writing().run_alone([this] { impl_->writer->tidy(); });
+}
+
+std::uint64_t Store::purge(core::UtcMs before) {
+    impl_->writing();
+    std::uint64_t removed = 0;
+    PurgePosition position;
+    while (!position.done) {
+        PurgeJob job{before, position};
+        impl_->run(job);
+        removed += job.removed;
+        position = job.reached;
+    }
+    if (!impl_->empty_log()) {
+        throw Error{errc::busy, "the records were purged from " + quoted(path()) +
+                                    ", but another program keeps an old state of it in use, and "
+                                    "so their text; end that, then purge again"};
+    }
+    return removed;
+}
+
+Compacted Store::compact() {
+    const auto bytes = [this] {
+        return os::file_size(impl_->files.database) + os::file_size(impl_->files.wal);
+    };
+    CommitQueue& commits = impl_->writing();
+    Compacted done{.bytes_before = bytes(), .bytes_after = 0};
+    bool more = true;
+    while (more) {  // each step makes the file smaller, or is the last
+        commits.run_alone([&] { more = impl_->writer->give_back_space(); });
+    }
+    static_cast<void>(impl_->empty_log());  // a convenience: the next idle moment does it too
+    done.bytes_after = bytes();
+    return done;
+}
+
+Salvage Store::salvage(bool even_if_sound) {
+    Salvage done;
+    impl_->writing().run_alone([&] { done = impl_->writer->salvage_on_demand(even_if_sound); });
+    if (done.rescued > 0 && impl_->options.on_work) {
+        impl_->options.on_work();
+    }
+    return done;
+}
+
+void require_something_to_salvage(const std::filesystem::path& path) {
+    const Files files{path};
+    if (!os::identity(files.database) && !salvage_is_pending(files)) {
+        throw Error{errc::no_such_file,
+                    "cannot salvage " + quoted(path) + ": it does not exist; check the path"};
+    }
 }
 
 }  // namespace agentsight::outbox

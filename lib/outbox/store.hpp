@@ -36,6 +36,10 @@ struct StoreOptions {
     std::function<void(const Event&)> on_event;
 };
 
+/// A file at `path`, or a salvage of it cut short. Throws Error (no_such_file): asking for a
+/// salvage makes no outbox.
+void require_something_to_salvage(const std::filesystem::path& path);
+
 /// The durable queue. Any thread may call any member; all writes go through one commit
 /// queue (the caller that finds it free leads and commits for all that wait), one writing
 /// connection, one lock between processes that also covers checkpoints. Throws
@@ -105,6 +109,12 @@ class Store {
     std::uint64_t commits() const noexcept;
     /// Checkpoints with TRUNCATE and vacuums a little; for an idle drainer.
     void tidy();
+
+    // --- space, privacy, damage: see agentsight::Outbox ------------------------------------
+    std::uint64_t purge(core::UtcMs before);
+    Compacted compact();
+    /// Of a store of the mode `create`, which may have salvaged when it was opened.
+    Salvage salvage(bool even_if_sound);
 
   private:
     class Impl;

@@ -130,11 +130,18 @@ void check_sides(sqlite::Database& database, Findings& findings) {
 
 std::vector<std::string> find_contradictions(sqlite::Database& database) {
     Findings findings;
-    check_sqlite(database, findings);
-    const Ledger ledger = read_ledger(database);
-    check_counts(database, ledger, findings);
-    check_order(database, ledger, findings);
-    check_sides(database, findings);
+    try {
+        check_sqlite(database, findings);
+        const Ledger ledger = read_ledger(database);
+        check_counts(database, ledger, findings);
+        check_order(database, ledger, findings);
+        check_sides(database, findings);
+    } catch (const sqlite::Failure& failure) {
+        if (failure.trouble() != sqlite::Trouble::damaged) {
+            throw;
+        }
+        findings.add(std::string{"the file is damaged: "} + failure.what());
+    }
     return findings.take();
 }
 

@@ -9,6 +9,7 @@
 #include "outbox/errors.hpp"
 #include "outbox/salvage.hpp"
 #include "outbox/schema.hpp"
+#include "outbox/verify.hpp"
 
 namespace agentsight::outbox {
 
@@ -25,6 +26,9 @@ constexpr int max_tries = 3;
 constexpr std::chrono::seconds ballast_pause{1};
 /// A check reads it all: this much in about 0.2 s.
 constexpr std::uint64_t largest_checked_file = std::uint64_t{64} << 20;
+
+/// Free pages given back a commit: a submitter waits for one.
+constexpr std::int64_t pages_a_step = 64;
 
 constexpr std::string_view doing = "write to";
 
@@ -151,18 +155,20 @@ void Writer::connect_or_salvage() {
             }
         }
     }
-    salvage_now();
+    move_aside_and_rescue();
     connect();
 }
 
-void Writer::salvage_now() {
+void Writer::move_aside_and_rescue() {
     database_.close();
+    tables_.forget();
     const Salvaged salvaged = salvage(options_, files_, clock_, random_);
     events_.push_back(event::Salvaged{salvaged.rescued, salvaged.moved_to.string()});
     if (salvaged.lost > 0) {
         events_.push_back(event::Alarm{std::to_string(salvaged.lost) +
                                        " records of the damaged outbox could not be read"});
     }
+    salvaged_ = Salvage{salvaged.rescued, salvaged.lost, salvaged.moved_to};
 }
 
 bool Writer::check_finds_damage(const char* check) {
@@ -177,6 +183,10 @@ bool Writer::check_finds_damage(const char* check) {
 }
 
 void Writer::ensure_open() {
+    // Another process may have moved a damaged file aside: nothing more is written to it.
+    if (database_.is_open() && os::identity(files_.database) != identities_.database) {
+        database_.close();
+    }
     if (!database_.is_open()) {
         reopen();
     }
@@ -408,18 +418,61 @@ void Writer::after_telling() noexcept {
     unlock();
 }
 
-void Writer::examine() {
+template <class Work>
+void Writer::under_lock(std::string_view doing_what, Work work) {
     if (!lock(steady_clock::now() + options_.busy_timeout)) {
-        throw Error{errc::busy, "cannot check " + quoted(files_.database) +
+        throw Error{errc::busy, "cannot " + std::string{doing_what} + " " +
+                                    quoted(files_.database) +
                                     ": another process holds its lock; try again"};
     }
     try {
-        suspect_ = true;
-        reopen();
+        work();
         unlock();
+    } catch (const sqlite::Failure& failure) {
+        recover(failure);
+        unlock();
+        throw to_error(failure, doing_what, files_.database);
     } catch (...) {
         unlock();
-        throw to_error(std::current_exception(), "salvage", files_.database);
+        throw to_error(std::current_exception(), doing_what, files_.database);
+    }
+}
+
+void Writer::examine() {
+    under_lock("check", [this] {
+        suspect_ = true;
+        reopen();
+    });
+}
+
+Salvage Writer::salvage_on_demand(bool even_if_sound) {
+    under_lock("salvage", [&] {
+        ensure_open();
+        if (salvaged_ || (!even_if_sound && find_contradictions(database_).empty())) {
+            return;
+        }
+        move_aside_and_rescue();
+        reopen();
+    });
+    return salvaged_.value_or(Salvage{});
+}
+
+/// True where there is more to give back.
+bool Writer::vacuum_step() {
+    const std::int64_t free = database_.integer("PRAGMA freelist_count");
+    if (free == 0) {
+        return false;
+    }
+    database_.script("PRAGMA incremental_vacuum(" + std::to_string(pages_a_step) + ")");
+    tables_.forget();
+    // It may leave the last few: pages at the file's end that cannot move.
+    const std::int64_t left = database_.integer("PRAGMA freelist_count");
+    return left > 0 && left < free;
+}
+
+void Writer::restore_ballast() {
+    if (!os::identity(files_.ballast)) {
+        os::allocate_file(files_.ballast, ballast_bytes);
     }
 }
 
@@ -427,26 +480,33 @@ void Writer::tidy() {
     if (!lock(steady_clock::now() + options_.busy_timeout)) {
         return;  // others work: then it is not idle
     }
-    try {
+    under_lock("tidy", [this] {
         ensure_open();
-        constexpr std::int64_t pages_a_step = 64;
-        if (database_.integer("PRAGMA freelist_count") > 0) {
-            database_.script("PRAGMA incremental_vacuum(" + std::to_string(pages_a_step) + ")");
-            tables_.forget();
-        }
+        vacuum_step();
         database_.checkpoint(sqlite::Database::Checkpoint::truncate);
-        if (!os::identity(files_.ballast)) {
-            os::allocate_file(files_.ballast, ballast_bytes);
+        restore_ballast();
+    });
+}
+
+bool Writer::give_back_space() {
+    bool more = false;
+    under_lock("compact", [&] {
+        ensure_open();
+        more = vacuum_step();
+        if (database_.wal_frames() >= checkpoint_frames) {
+            database_.checkpoint(sqlite::Database::Checkpoint::passive);
         }
-    } catch (const sqlite::Failure& failure) {
-        recover(failure);
-        unlock();
-        throw to_error(failure, "tidy", files_.database);
-    } catch (...) {
-        unlock();
-        throw;
-    }
-    unlock();
+    });
+    return more;
+}
+
+bool Writer::empty_log() {
+    bool empty = false;
+    under_lock("write to", [&] {
+        ensure_open();
+        empty = database_.checkpoint(sqlite::Database::Checkpoint::truncate);
+    });
+    return empty;
 }
 
 void Writer::close(bool last) noexcept {

@@ -4,7 +4,9 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "agentsight/error.hpp"
@@ -43,8 +45,17 @@ class Writer {
     /// Something looked damaged: checks it all, and salvages where it is. Throws Error.
     void examine();
 
-    /// Moves the WAL into the database, empties it, gives free pages back.
+    /// Moves the WAL into the database, empties it, gives free pages back. Throws Error.
     void tidy();
+    /// Gives back a few free pages in one commit; true where there are more. Throws Error.
+    bool give_back_space();
+    /// Moves the WAL into the database and empties it; false where a reader is in the way.
+    /// Throws Error.
+    bool empty_log();
+
+    /// Checks everything and moves the file aside where anything contradicts itself, or
+    /// `even_if_sound`; what opening it has moved aside counts. Throws Error.
+    Salvage salvage_on_demand(bool even_if_sound);
     /// `last`: no other process has the outbox open; then nothing is left in the WAL.
     void close(bool last) noexcept;
     /// In a forked child: leaves everything as it is.
@@ -61,7 +72,11 @@ class Writer {
     void reopen();
     void connect();
     void connect_or_salvage();
-    void salvage_now();
+    void move_aside_and_rescue();
+    template <class Work>
+    void under_lock(std::string_view doing, Work work);
+    bool vacuum_step();
+    void restore_ballast();
     bool check_finds_damage(const char* check);
     void settle_log();
     void transact(std::span<Job* const> jobs);
@@ -93,6 +108,7 @@ class Writer {
     std::chrono::steady_clock::time_point next_ballast_try_;
     std::atomic<std::uint64_t> commits_{0};
     std::vector<Event> events_;
+    std::optional<Salvage> salvaged_;  ///< what this writer moved aside last
 };
 
 }  // namespace agentsight::outbox

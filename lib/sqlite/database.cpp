@@ -66,7 +66,8 @@ Database::~Database() {
 Database::Database(Database&& other) noexcept
     : handle_(std::exchange(other.handle_, nullptr)),
       statements_(std::move(other.statements_)),
-      counters_(std::move(other.counters_)) {
+      counters_(std::move(other.counters_)),
+      busy_timeout_(other.busy_timeout_) {
     other.statements_.clear();
 }
 
@@ -76,13 +77,15 @@ Database& Database::operator=(Database&& other) noexcept {
         handle_ = std::exchange(other.handle_, nullptr);
         statements_ = std::move(other.statements_);
         counters_ = std::move(other.counters_);
+        busy_timeout_ = other.busy_timeout_;
         other.statements_.clear();
     }
     return *this;
 }
 
 void Database::configure(const OpenOptions& options) {
-    sqlite3_busy_timeout(handle_, static_cast<int>(options.busy_timeout.count()));
+    busy_timeout_ = options.busy_timeout;
+    sqlite3_busy_timeout(handle_, static_cast<int>(busy_timeout_.count()));
     constexpr std::array switches{
         std::pair{SQLITE_DBCONFIG_DEFENSIVE, 1},
         std::pair{SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
@@ -205,10 +208,13 @@ void Database::keep_wal() {
 bool Database::checkpoint(Checkpoint mode) {
     int frames = 0;
     int moved = 0;
+    // TRUNCATE would wait for readers with the lock held that everybody's commits need.
+    sqlite3_busy_timeout(handle_, 0);
     const int code = sqlite3_wal_checkpoint_v2(
         handle_, "main",
         mode == Checkpoint::passive ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_TRUNCATE,
         &frames, &moved);
+    sqlite3_busy_timeout(handle_, static_cast<int>(busy_timeout_.count()));
     if ((code & 0xff) == SQLITE_BUSY) {
         return false;
     }

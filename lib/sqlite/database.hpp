@@ -76,7 +76,8 @@ class Database {
     int wal_frames() const noexcept { return counters_ ? counters_->wal_frames : 0; }
 
     enum class Checkpoint { passive, truncate };
-    /// True where everything in the WAL was moved. Busy readers are no failure.
+    /// True where everything in the WAL was moved, and with `truncate` the WAL is empty now.
+    /// Busy readers are no failure, and not waited for.
     bool checkpoint(Checkpoint mode);
 
   private:
@@ -92,6 +93,7 @@ class Database {
     sqlite3* handle_ = nullptr;
     std::unordered_map<const char*, sqlite3_stmt*> statements_;
     std::unique_ptr<Counters> counters_;
+    std::chrono::milliseconds busy_timeout_{0};
 };
 
 /// BEGIN IMMEDIATE; rolled back unless committed. After a failed commit the outcome may be
