@@ -1,0 +1,72 @@
+"""The documentation's examples, unchanged (examples/python), against the sandbox."""
+
+import signal
+import unittest
+
+from support import Case, example
+
+KILLED = "\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+DELIVERED = "\nassert conversation_manager.flush(50)\n"
+
+
+class Examples(Case):
+    def test_both_submits_survive_a_missing_server_and_a_kill_and_arrive_once(self):
+        self.sandbox.link(False)
+        self.python(example("basic.py") + KILLED, -signal.SIGKILL)
+        self.python(example("complete.py") + KILLED, -signal.SIGKILL)
+        self.assertEqual(self.sandbox.rows(), [])
+        self.sandbox.link(True)
+        self.python("from agentsight import conversation_manager" + DELIVERED)
+
+        rows = {row["conversation_id"]: row for row in self.sandbox.rows()}
+        self.assertEqual(len(self.sandbox.rows()), 2)
+        basic = rows["conv-123"]
+        self.assertEqual(basic["sentiment"], "positive")
+        self.assertEqual(basic["comment"], "Very helpful!")
+        complete = rows["support-session-456"]
+        self.assertEqual(complete["sentiment"], "positive")
+        self.assertTrue(complete["comment"].startswith("Excellent service! The agent was"))
+        self.assertEqual(
+            complete["metadata"],
+            {
+                "rating": 5,
+                "would_recommend": True,
+                "issue_resolved": True,
+                "response_time_rating": "excellent",
+                "feedback_channel": "post_chat_survey",
+                "collected_at": "2024-01-15T10:35:00Z",
+            },
+        )
+        self.python("from agentsight import conversation_manager" + DELIVERED)
+        self.assertEqual(len(self.sandbox.rows()), 2)
+
+    def test_a_program_that_only_submits_has_delivered_when_it_ends(self):
+        self.python(example("basic.py"))
+        self.assertEqual([row["comment"] for row in self.sandbox.rows()], ["Very helpful!"])
+
+    def test_the_database_id_example_runs_after_the_first_in_one_interpreter(self):
+        flush = "\nassert conversation_manager.flush(50)\n"  # the server then has conv-123
+        self.python(example("basic.py") + flush + example("database_id.py") + flush)
+        first, second = sorted(self.sandbox.rows(), key=lambda row: row["id"])
+        self.assertEqual(second["comment"], "Great support!")
+        self.assertEqual(second["conversation"], first["conversation"])
+
+    def test_offline_fetching_raises_the_documented_exception(self):
+        self.sandbox.link(False)
+        self.python(
+            example("basic.py")
+            + "from agentsight.exceptions import ConversationNetworkException\n"
+            + "try:\n    exec(open(%r).read())\n" % str(self.path_of("database_id.py"))
+            + "except ConversationNetworkException: print('documented')\n"
+            + "else: raise SystemExit('no exception')\n"
+        )
+
+    @staticmethod
+    def path_of(name):
+        from support import EXAMPLES
+
+        return EXAMPLES / name
+
+
+if __name__ == "__main__":
+    unittest.main()
