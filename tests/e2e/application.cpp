@@ -1,10 +1,11 @@
 // An application for the tests to kill: submits feedback on several threads and prints the id
 // of each receipt once it has it, then waits until its standard input closes.
 //
-//   e2e-application OUTBOX ENDPOINT THREADS COUNT_PER_THREAD
+//   e2e-application OUTBOX ENDPOINT THREADS COUNT_PER_THREAD [RECONCILE_AFTER_MS]
 
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
@@ -37,13 +38,16 @@ void submit_all(agentsight::ConversationManager& manager, int thread, int count)
 }  // namespace
 
 int main(int argc, char** argv) try {
-    if (argc != 5) {
+    if (argc != 5 && argc != 6) {
         return 2;
     }
     agentsight::Options options;
     options.outbox_path = argv[1];
     options.endpoint = argv[2];
     options.credential = agentsight::ApiKey{"ags_test"};
+    if (argc == 6) {
+        options.reconcile_after = std::chrono::milliseconds{std::atoi(argv[5])};
+    }
     agentsight::ConversationManager manager{options};
     std::vector<std::thread> threads;
     for (int t = 0; t < std::atoi(argv[3]); ++t) {

@@ -40,6 +40,23 @@ inline std::string url_of(std::uint16_t port) {
     return "http://127.0.0.1:" + std::to_string(port);
 }
 
+/// Until each of them is settled, the unknown ones too: what flush does not wait for.
+inline bool settle_all(ConversationManager& manager, const std::vector<std::string>& ids,
+                       std::chrono::seconds bound = 2 * patience) {
+    const auto deadline = std::chrono::steady_clock::now() + bound;
+    for (const std::string& id : ids) {
+        RecordState state = manager.wait(id, 0ms);
+        while (state != RecordState::delivered && state != RecordState::dead) {
+            if (std::chrono::steady_clock::now() > deadline) {
+                return false;
+            }
+            manager.flush(1s);
+            state = manager.wait(id, 500ms);
+        }
+    }
+    return true;
+}
+
 /// How often each comment arrived.
 inline std::map<std::string, int> count_by_comment(const std::vector<sandbox::Row>& rows) {
     std::map<std::string, int> counts;
