@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -5,6 +6,7 @@
 
 #include <array>
 #include <cerrno>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -108,12 +110,21 @@ PathProblem make_folder(const fs::path& folder) {
 
 /// Whether nothing is in it: then whoever made it may have died before the sync.
 bool holds_nothing(const fs::path& folder) {
-    try {
-        // Not the form with an error_code: it is noexcept, and out of memory ends the process.
-        return fs::directory_iterator{folder} == fs::directory_iterator{};
-    } catch (const fs::filesystem_error&) {
+    // Not std::filesystem's iterator: out of memory in it ends the process.
+    DIR* const entries = ::opendir(folder.c_str());
+    if (entries == nullptr) {
         return false;
     }
+    bool nothing = true;
+    while (const dirent* entry = ::readdir(entries)) {
+        const std::string_view name{entry->d_name};
+        if (name != "." && name != "..") {
+            nothing = false;
+            break;
+        }
+    }
+    ::closedir(entries);
+    return nothing;
 }
 
 /// Syncs the names of `folder` and of those of its parents that could be as new.

@@ -9,6 +9,7 @@
 #include "outbox/errors.hpp"
 #include "outbox/listing.hpp"
 #include "outbox/rows.hpp"
+#include "outbox/salvage.hpp"
 #include "outbox/schema.hpp"
 #include "outbox/verify.hpp"
 
@@ -79,6 +80,12 @@ Reader::Reader(const StoreOptions& options, const Files& files, const core::Cloc
 void Reader::connect() {
     if (closed_) {
         throw Error{errc::closed, "the outbox has been closed"};
+    }
+    if (salvage_is_pending(files_)) {
+        database_.close();  // not all is in the fresh file yet
+        throw Error{errc::damaged, "cannot read " + quoted(files_.database) +
+                                       ": it was damaged and is not yet salvaged; run "
+                                       "`agentsight-outbox salvage`"};
     }
     // Another process may have moved a damaged file aside, or a cleaner removed it.
     const auto identity = os::identity(files_.database);

@@ -127,15 +127,35 @@ class Store::Impl {
         return *queue;
     }
 
-    /// Reads; what a read finds damaged is salvaged, where the application asked for an outbox
-    /// that goes on whatever happens.
+    /// Another process salvages: whether it has come to its end within the busy timeout.
+    bool salvage_ends() const {
+        constexpr std::chrono::milliseconds pause{5};
+        if (!salvage_is_pending(files)) {
+            return false;
+        }
+        const auto deadline = std::chrono::steady_clock::now() + options.busy_timeout;
+        while (salvage_is_pending(files)) {
+            if (std::chrono::steady_clock::now() >= deadline) {
+                return false;
+            }
+            std::this_thread::sleep_for(pause);
+        }
+        return true;
+    }
+
+    /// Reads; what a read finds damaged, or gone, is salvaged or made again, where the
+    /// application asked for an outbox that goes on whatever happens.
     template <class Work>
     auto read(Work work) {
         enter();
         try {
             return work(reader);
         } catch (const Error& error) {
-            if (error.code() != errc::damaged || options.mode != OutboxMode::create) {
+            const bool broken = error.code() == errc::damaged || error.code() == errc::no_such_file;
+            if (broken && options.mode != OutboxMode::create && salvage_ends()) {
+                return work(reader);
+            }
+            if (!broken || options.mode != OutboxMode::create) {
                 throw;
             }
         }

@@ -65,10 +65,6 @@ core::Uuid Bench::any(Place place) const {
     return ids.front();
 }
 
-void Bench::acknowledged() {
-    truth.acknowledged();
-}
-
 namespace {
 
 void submit(Bench& bench, const std::string& conversation, bool with_id) {

@@ -40,8 +40,6 @@ class Bench {
     outbox::Settlement settlement(std::int64_t key, outbox::Settlement::To to);
     /// The first record in this place.
     core::Uuid any(Place place) const;
-    /// The call returned without an error.
-    void acknowledged();
 
     CrashDisk disk;
     FailingCalls calls;

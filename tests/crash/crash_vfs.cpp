@@ -339,6 +339,7 @@ void CrashDisk::settle_cache() {
 }
 
 void CrashDisk::created(const std::filesystem::path& path) {
+    const InShim here;
     const std::lock_guard guard{mutex_};
     const std::string name = local(path.native());
     if (!name.empty() && !find(path.native())) {
@@ -347,6 +348,7 @@ void CrashDisk::created(const std::filesystem::path& path) {
 }
 
 void CrashDisk::wrote(const std::filesystem::path& path, std::string_view text) {
+    const InShim here;
     const std::lock_guard guard{mutex_};
     record_write({.call = Call::write,
                   .path = path.native(),
@@ -354,6 +356,7 @@ void CrashDisk::wrote(const std::filesystem::path& path, std::string_view text) 
 }
 
 void CrashDisk::synced(const std::filesystem::path& path) {
+    const InShim here;
     const std::lock_guard guard{mutex_};
     changed();
     if (const auto node = find(path.native()); node && !traits_.sync_is_no_op) {
@@ -362,6 +365,7 @@ void CrashDisk::synced(const std::filesystem::path& path) {
 }
 
 void CrashDisk::renamed(const std::filesystem::path& from, const std::filesystem::path& to) {
+    const InShim here;
     const std::lock_guard guard{mutex_};
     if (const auto node = find(from.native())) {
         change_name({.name = local(to.native()), .node = node, .from = local(from.native())});
@@ -369,6 +373,7 @@ void CrashDisk::renamed(const std::filesystem::path& from, const std::filesystem
 }
 
 void CrashDisk::removed(const std::filesystem::path& path) {
+    const InShim here;
     const std::lock_guard guard{mutex_};
     if (find(path.native())) {
         change_name({.name = local(path.native()), .node = nullptr, .from = {}});
@@ -376,6 +381,7 @@ void CrashDisk::removed(const std::filesystem::path& path) {
 }
 
 void CrashDisk::folder_synced() {
+    const InShim here;
     const std::lock_guard guard{mutex_};
     changed();
     if (!traits_.sync_is_no_op) {

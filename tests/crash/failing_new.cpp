@@ -16,7 +16,7 @@ struct State {
 thread_local State state;
 
 bool refuses() {
-    if (!state.armed) {
+    if (!state.armed || InShim::here()) {
         return false;
     }
     ++state.calls;

@@ -1,5 +1,6 @@
 #include "failing_vfs.hpp"
 
+#include <atomic>
 #include <stdexcept>
 
 namespace agentsight::test {
@@ -83,20 +84,22 @@ int FailingCalls::operator()(const Operation& operation) {
 namespace {
 
 sqlite3_mem_methods real_memory;
+// Atomic: a worker of the library's allocates too.
 Fault memory_fault;
-bool memory_armed = false;
-bool memory_failed = false;
-std::uint64_t memory_calls = 0;
+std::atomic<bool> memory_armed{false};
+std::atomic<bool> memory_failed{false};
+std::atomic<std::uint64_t> memory_calls{0};
 
 bool refuses() {
     if (!memory_armed) {
         return false;
     }
-    ++memory_calls;
-    const bool refused =
-        memory_fault.nth != 0 && (memory_fault.for_ever ? memory_calls >= memory_fault.nth
-                                                        : memory_calls == memory_fault.nth);
-    memory_failed = memory_failed || refused;
+    const std::uint64_t call = ++memory_calls;
+    const std::uint64_t nth = memory_fault.nth;
+    const bool refused = nth != 0 && (memory_fault.for_ever ? call >= nth : call == nth);
+    if (refused) {
+        memory_failed = true;
+    }
     return refused;
 }
 

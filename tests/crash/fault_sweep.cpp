@@ -1,12 +1,14 @@
-#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <iostream>
-#include <optional>
+#include <new>
+#include <system_error>
 
 #include "command_line.hpp"
 #include "support/temporary_folder.hpp"
@@ -19,51 +21,78 @@ namespace {
 constexpr const char* usage =
     "fault-sweep [--scenario NAME] [--source calls|sqlite-memory|memory] [--for-ever 0|1]\n"
     "            [--every N] [--first N] [--nth N --variant N]\n";
-constexpr unsigned hang_seconds = 120;
+constexpr unsigned hang_seconds = 300;
+constexpr int crashes_a_scenario = 20;
 
-/// A crash or a hang says what was being run.
-void report_and_die(int signal_number) {
-    const auto say = [](const char* text) {
-        const ssize_t n = ::write(STDERR_FILENO, text, std::strlen(text));
-        static_cast<void>(n);
-    };
-    say(signal_number == SIGALRM ? "HANGS: " : "CRASHES: ");
-    say(Sweep::current());
-    say("\n");
-    ::signal(signal_number, SIG_DFL);
-    ::raise(signal_number);
+SweepPosition& shared_position() {
+    void* memory = ::mmap(nullptr, sizeof(SweepPosition), PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        throw std::system_error(errno, std::generic_category(), "mmap");
+    }
+    return *new (memory) SweepPosition;
 }
 
-struct Total {
-    std::uint64_t faults = 0;
-    std::uint64_t errors = 0;
-    int findings = 0;
+struct Choice {
+    const Scenario& scenario;
+    Source source;
+    bool for_ever;
 };
 
-void sweep(Sweep& sweep, const Scenario& scenario, Source source, bool for_ever,
-           const CommandLine& line, Total& total) {
+/// In a process of its own: a crash or a hang is a finding, and ends only that.
+int run_child(const std::filesystem::path& folder, SweepPosition& position, const Choice& choice,
+              const CommandLine& line) {
     ::alarm(hang_seconds);
-    try {
-        if (const std::uint64_t nth = line.number("nth", 0); nth != 0) {
-            const auto variant = static_cast<unsigned>(line.number("variant", 0));
-            total.faults += sweep.run_one(scenario, source, {nth, for_ever, variant}) ? 1 : 0;
-            return;
-        }
-        const std::uint64_t every = line.number("every", 1);
-        // Another scenario begins elsewhere, so that a sample is spread.
-        const std::uint64_t first = 1 + (line.number("first", 0) + total.faults) % every;
-        const SweepTally tally = sweep.run(scenario, source, for_ever, first, every);
-        total.faults += tally.faults;
-        total.errors += tally.errors;
-        std::printf("%-28s %-14s %-9s %7llu faults, %7llu answered with an error\n", scenario.name,
-                    std::string{name_of(source)}.c_str(), for_ever ? "for ever" : "once",
-                    static_cast<unsigned long long>(tally.faults),
-                    static_cast<unsigned long long>(tally.errors));
-    } catch (const std::exception& error) {
-        ++total.findings;
-        std::printf("FAILED: %s\n", error.what());
+    FailingMemory::install();
+    Sweep sweep{folder, position};
+    if (const std::uint64_t nth = line.number("nth", 0); nth != 0) {
+        const auto variant = static_cast<unsigned>(line.number("variant", 0));
+        sweep.run_one(choice.scenario, choice.source, {nth, choice.for_ever, variant});
+        position.done = true;
+        return 0;
     }
-    std::fflush(stdout);
+    sweep.run(choice.scenario, choice.source, choice.for_ever, line.number("every", 1));
+    return 0;
+}
+
+void watch(const std::filesystem::path& folder, SweepPosition& position, const Choice& choice,
+           const CommandLine& line) {
+    position = {};
+    position.nth = 1 + line.number("first", 0);
+    for (int crashes = 0; crashes < crashes_a_scenario && !position.done; ++crashes) {
+        std::fflush(stdout);
+        const pid_t child = ::fork();
+        if (child < 0) {
+            throw std::system_error(errno, std::generic_category(), "fork");
+        }
+        if (child == 0) {
+            int code = 1;
+            try {
+                code = run_child(folder, position, choice, line);
+            } catch (const std::exception& error) {
+                ++position.findings;
+                position.done = true;
+                std::printf("FAILED: %s\n", error.what());
+            }
+            std::fflush(stdout);
+            ::_exit(code);
+        }
+        int status = 0;
+        while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+        }
+        if (!position.done) {
+            ++position.findings;
+            const bool hung = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
+            std::printf("%s: %s\n", hung ? "HANGS" : "CRASHES", position.running.data());
+            position.nth += line.number("every", 1);
+            position.done = line.number("nth", 0) != 0;
+        }
+    }
+    std::printf("%-28s %-14s %-9s %7llu faults, %7llu answered with an error\n",
+                choice.scenario.name, std::string{name_of(choice.source)}.c_str(),
+                choice.for_ever ? "for ever" : "once",
+                static_cast<unsigned long long>(position.faults),
+                static_cast<unsigned long long>(position.errors));
 }
 
 int run(const CommandLine& line) {
@@ -72,8 +101,8 @@ int run(const CommandLine& line) {
     const std::uint64_t for_ever_wanted = line.number("for-ever", 2);
     prefer_memory();
     const TemporaryFolder folder;
-    Sweep all{folder.path()};
-    Total total;
+    SweepPosition& position = shared_position();
+    SweepPosition total;
     const auto begin = std::chrono::steady_clock::now();
     for (const Source source : {Source::calls, Source::sqlite_memory, Source::memory}) {
         for (const Scenario& scenario : scenarios()) {
@@ -81,27 +110,28 @@ int run(const CommandLine& line) {
                 const bool chosen = (wanted.empty() || wanted == scenario.name) &&
                                     (source_wanted.empty() || source_wanted == name_of(source)) &&
                                     (for_ever_wanted == 2 || for_ever == (for_ever_wanted == 1));
-                if (chosen) {
-                    sweep(all, scenario, source, for_ever, line, total);
+                if (!chosen) {
+                    continue;
                 }
+                watch(folder.path(), position, {scenario, source, for_ever}, line);
+                total.faults += position.faults;
+                total.errors += position.errors;
+                total.findings += position.findings;
             }
         }
     }
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-    std::printf("%llu faults, %llu answered with an error, %d findings, %.0f s\n",
+    std::printf("%llu faults, %llu answered with an error, %llu findings, %.0f s\n",
                 static_cast<unsigned long long>(total.faults),
-                static_cast<unsigned long long>(total.errors), total.findings, took.count());
+                static_cast<unsigned long long>(total.errors),
+                static_cast<unsigned long long>(total.findings), took.count());
     return total.findings == 0 ? 0 : 1;
 }
 
 }  // namespace
 
 int main(int count, char** words) {
-    for (const int signal_number : {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGALRM}) {
-        ::signal(signal_number, report_and_die);
-    }
     try {
-        FailingMemory::install();
         return run(CommandLine{count, words});
     } catch (const std::exception& error) {
         std::cerr << error.what() << "\n" << usage;

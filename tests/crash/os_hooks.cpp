@@ -20,7 +20,9 @@ namespace fs = std::filesystem;
 std::mutex known_mutex;
 std::vector<CrashDisk*> known;
 
-CrashDisk* disk_of(const fs::path& folder) {
+CrashDisk* disk_of(const fs::path& path) {
+    const InShim here;
+    const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
     const std::lock_guard guard{known_mutex};
     const auto found = std::find_if(known.begin(), known.end(),
                                     [&](CrashDisk* disk) { return disk->folder() == folder; });
@@ -78,7 +80,7 @@ AGENTSIGHT_WRAP(bool, allocate_file,
                 (const path& file, std::uint64_t bytes));
 
 bool wrap_create_private_file(const path& file) {
-    CrashDisk* disk = disk_of(file.parent_path());
+    CrashDisk* disk = disk_of(file);
     require_alive(disk);
     const bool made = real_create_private_file(file);
     if (made && disk != nullptr) {
@@ -89,7 +91,7 @@ bool wrap_create_private_file(const path& file) {
 }
 
 bool wrap_write_small_file(const path& file, std::string_view text) {
-    CrashDisk* disk = disk_of(file.parent_path());
+    CrashDisk* disk = disk_of(file);
     require_alive(disk);
     const bool made = real_write_small_file(file, text);
     if (made && disk != nullptr) {
@@ -112,7 +114,7 @@ void wrap_sync_folder(const path& folder) {
 }
 
 void wrap_rename_file(const path& from, const path& to) {
-    CrashDisk* disk = disk_of(from.parent_path());
+    CrashDisk* disk = disk_of(from);
     require_alive(disk);
     real_rename_file(from, to);
     if (disk != nullptr) {
@@ -121,7 +123,7 @@ void wrap_rename_file(const path& from, const path& to) {
 }
 
 bool wrap_remove_file(const path& file) {
-    CrashDisk* disk = disk_of(file.parent_path());
+    CrashDisk* disk = disk_of(file);
     if (disk != nullptr && disk->is_dead()) {
         return false;
     }
@@ -133,7 +135,7 @@ bool wrap_remove_file(const path& file) {
 }
 
 bool wrap_allocate_file(const path& file, std::uint64_t bytes) {
-    CrashDisk* disk = disk_of(file.parent_path());
+    CrashDisk* disk = disk_of(file);
     if (disk != nullptr && disk->is_dead()) {
         return false;
     }

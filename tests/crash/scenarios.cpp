@@ -1,4 +1,5 @@
 #include <array>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -169,6 +170,44 @@ Scenario simple(const char* name, std::function<void(outbox::Store&)> call) {
     return reading(name, [=](Bench& bench) { call(*bench.store); });
 }
 
+Scenario purging() {
+    Scenario made;
+    made.name = "purge";
+    made.prepare = [](Bench& bench) { bench.truth.may_lose_history(); };
+    made.call = [](Bench& bench) {
+        bench.store->purge(std::numeric_limits<core::UtcMs>::max());
+        return true;
+    };
+    return made;
+}
+
+/// Of a sound file: all that may have been sent is unknown afterwards.
+Scenario salvaging() {
+    const auto in_doubt = [](Bench& bench) {
+        std::vector<core::Uuid> ids = bench.truth.ids_in(Place::waiting);
+        const std::vector<core::Uuid> claimed = bench.truth.ids_in(Place::claimed);
+        ids.insert(ids.end(), claimed.begin(), claimed.end());
+        return ids;
+    };
+    Scenario made;
+    made.name = "salvage";
+    made.prepare = [=](Bench& bench) {
+        for (const core::Uuid& id : in_doubt(bench)) {
+            bench.truth.may_become(id, Place::unknown);
+        }
+    };
+    made.call = [](Bench& bench) {
+        bench.store->salvage(true);
+        return true;
+    };
+    made.tell = [=](Bench& bench) {
+        for (const core::Uuid& id : in_doubt(bench)) {
+            bench.truth.became(id, Place::unknown);
+        }
+    };
+    return made;
+}
+
 std::vector<Scenario> make_scenarios() {
     const core::ConversationKey conversation{"=g99"};
     std::vector<Scenario> all{
@@ -198,6 +237,10 @@ std::vector<Scenario> make_scenarios() {
         simple("hold", [](outbox::Store& store) { store.hold(); }),
         simple("release", [](outbox::Store& store) { store.release(); }),
         simple("tidy", [](outbox::Store& store) { store.tidy(); }),
+        purging(),
+        simple("compact", [](outbox::Store& store) { store.compact(); }),
+        simple("salvage a sound one", [](outbox::Store& store) { store.salvage(false); }),
+        salvaging(),
         simple("close", [](outbox::Store& store) { store.close(); }),
         simple("status", [](outbox::Store& store) { store.status(); }),
         simple("list", [](outbox::Store& store) { store.list({}, 100); }),
@@ -216,6 +259,9 @@ std::vector<Scenario> make_scenarios() {
         simple("known row",
                [=](outbox::Store& store) { store.known_row(conversation, Bench::api, 0); }),
     };
+    for (Scenario& scenario : facade_scenarios()) {
+        all.push_back(std::move(scenario));
+    }
     return all;
 }
 

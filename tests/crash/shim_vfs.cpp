@@ -50,6 +50,7 @@ struct ShimCalls {
     /// Asks the interceptor, calls, tells it.
     template <class Body>
     static int guarded(ShimVfs& shim, const Operation& operation, Body body) {
+        const InShim here;
         if (const int refused = shim.interceptor_.before(operation); refused != SQLITE_OK) {
             return refused;
         }
@@ -63,6 +64,7 @@ struct ShimCalls {
     // --- the VFS -------------------------------------------------------------------------
     static int open(sqlite3_vfs* vfs, const char* name, sqlite3_file* out, int flags,
                     int* out_flags) {
+        const InShim here;
         ShimVfs& shim = shim_of(vfs);
         File& file = file_of(out);
         file.head.pMethods = nullptr;
@@ -111,6 +113,7 @@ struct ShimCalls {
     static int sleep(sqlite3_vfs*, int microseconds) { return microseconds; }
 
     static int full_path(sqlite3_vfs* vfs, const char* path, int size, char* out) {
+        const InShim here;
         ShimVfs& shim = shim_of(vfs);
         const Operation operation{.call = Call::full_path, .path = path};
         if (const int refused = shim.interceptor_.before(operation); refused != SQLITE_OK) {
@@ -121,6 +124,7 @@ struct ShimCalls {
 
     // --- files ---------------------------------------------------------------------------
     static int close(sqlite3_file* out) {
+        const InShim here;
         File& file = file_of(out);
         // A close happens whatever it says: SQLite does not ask again.
         const Operation operation{.call = Call::close, .path = *file.path};
@@ -219,6 +223,7 @@ struct ShimCalls {
     // --- shared memory -------------------------------------------------------------------
     static int shm_map(sqlite3_file* out, int region, int size, int extend,
                        void volatile** address) {
+        const InShim here;
         File& file = file_of(out);
         *address = nullptr;
         const Operation operation{
@@ -246,6 +251,7 @@ struct ShimCalls {
     }
 
     static int shm_lock(sqlite3_file* out, int offset, int count, int flags) {
+        const InShim here;
         File& file = file_of(out);
         const Operation operation{
             .call = Call::shm_lock, .path = *file.path, .offset = offset, .flags = flags};
@@ -316,6 +322,7 @@ struct ShimCalls {
     }
 
     static void shm_barrier(sqlite3_file* out) {
+        const InShim here;
         File& file = file_of(out);
         file.shim->interceptor_.before({.call = Call::shm_barrier, .path = *file.path});
         if (file.shim->traits_.real_memory) {
@@ -325,6 +332,7 @@ struct ShimCalls {
     }
 
     static int shm_unmap(sqlite3_file* out, int remove_it) {
+        const InShim here;
         File& file = file_of(out);
         const int told =
             file.shim->interceptor_.before({.call = Call::shm_unmap, .path = *file.path});

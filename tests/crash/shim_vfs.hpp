@@ -62,6 +62,20 @@ class Interceptor {
     virtual void after(const Operation&) {}
 };
 
+/// While a call of the shim runs on this thread: what it allocates is the test's own, and an
+/// exception must not pass through SQLite.
+class InShim {
+  public:
+    InShim() { ++depth; }
+    ~InShim() { --depth; }
+    InShim(const InShim&) = delete;
+    InShim& operator=(const InShim&) = delete;
+    static bool here() { return depth > 0; }
+
+  private:
+    static inline thread_local int depth = 0;
+};
+
 struct ShimTraits {
     bool claims_power_safe_overwrite = false;  ///< whatever psow= says: a defect on purpose
     int sector_size = 0;                       ///< 0: what "unix" says

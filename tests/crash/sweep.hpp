@@ -1,10 +1,11 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bench.hpp"
@@ -29,38 +30,49 @@ struct Scenario {
     std::function<bool(Bench&)> call;
     /// After a success: what it did.
     std::function<void(Bench&)> tell = [](Bench&) {};
+    bool by_default_vfs = false;  ///< the call opens the file itself, by SQLite's default VFS
+    bool has_worker = false;      ///< a worker changes records meanwhile: only `tell` acknowledges
 };
 const std::vector<Scenario>& scenarios();
+/// Of the public classes, Outbox and ConversationManager.
+std::vector<Scenario> facade_scenarios();
 
-struct SweepTally {
-    std::uint64_t faults = 0;  ///< met by the call
-    std::uint64_t errors = 0;  ///< of those, answered with an error; the others were survived
+/// Where a sweep stands, in memory shared with the process that watches it: when a case crashes,
+/// the watcher knows which, and goes on behind it.
+struct SweepPosition {
+    std::uint64_t nth = 1;
+    bool done = false;
+    std::uint64_t faults = 0;    ///< met by the call
+    std::uint64_t errors = 0;    ///< of those, answered with an error; the others were survived
+    std::uint64_t findings = 0;  ///< printed
+    std::array<char, 256> running{};
 };
 
 /// The n-th call of the VFS, or the n-th allocation, fails in every scenario: an error or a
-/// success, and never a crash, a leak or a half-done record. Throws Finding.
+/// success, and never a crash, a leak or a half-done record.
 class Sweep {
   public:
-    explicit Sweep(std::filesystem::path folder);
+    Sweep(std::filesystem::path folder, SweepPosition& position);
 
-    /// One scenario with every `step`-th n from `first` on.
-    SweepTally run(const Scenario& scenario, Source source, bool for_ever, std::uint64_t first,
-                   std::uint64_t step);
-    /// The one case that failed.
+    /// One scenario with every `step`-th n from where the position stands.
+    void run(const Scenario& scenario, Source source, bool for_ever, std::uint64_t step);
+    /// One case. Throws Finding.
     bool run_one(const Scenario& scenario, Source source, Fault fault);
-
-    /// What is being run, for who has to report a crash.
-    static const char* current();
 
   private:
     const Ground& ground_of(const Scenario& scenario) const;
+    void begin_draining(Bench& bench);
+    /// Whether the call succeeded.
+    bool call(Bench& bench, const Scenario& scenario, Source source, Fault fault, bool& met);
     void judge(Bench& bench, const Scenario& scenario);
+    void submit_again(Bench& bench, const std::vector<outbox::Submission>& under_way);
+    void require(bool holds, const std::string& what) const;
 
     std::filesystem::path folder_;
+    SweepPosition& position_;
     Ground nothing_;
     Ground closed_;
     Ground killed_;
-    std::uint64_t errors_ = 0;
 };
 
 }  // namespace agentsight::test

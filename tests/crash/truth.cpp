@@ -108,6 +108,29 @@ void Truth::may_claim(std::size_t count) {
     }
 }
 
+void Truth::settled(const outbox::Submission& submission) {
+    const auto found = std::find_if(in_flight_.begin(), in_flight_.end(), [&](const auto& entry) {
+        return entry.id == submission.id && entry.feedback == submission.feedback;
+    });
+    if (found != in_flight_.end()) {
+        in_flight_.erase(found);
+    }
+}
+
+void Truth::forget_gone(outbox::Store& store) {
+    std::set<core::Uuid> listed;
+    for (const Record& record : store.list({}, more_than_there_are)) {
+        listed.insert(*core::Uuid::parse(record.id));
+    }
+    std::erase_if(records_, [&](const auto& entry) {
+        const auto& [id, known] = entry;
+        const bool gone = !listed.contains(id);
+        forgotten_delivered_ += gone && known.seen == Place::delivered ? 1 : 0;
+        forgotten_discarded_ += gone && known.seen == Place::discarded ? 1 : 0;
+        return gone;
+    });
+}
+
 void Truth::appeared(const core::Uuid& id, const outbox::Submission& submission) {
     Known& known = records_[id];
     if (known.order != 0) {
@@ -158,7 +181,7 @@ std::string Truth::compare(outbox::Store& store, std::uint64_t keep_delivered, S
                std::to_string(claims_in_flight_) + " were asked for";
     }
     // Commits are whole and in order: of one call's submits the first ones survive.
-    if (!std::is_sorted(found_in_flight.rbegin(), found_in_flight.rend())) {
+    if (in_order_ && !std::is_sorted(found_in_flight.rbegin(), found_in_flight.rend())) {
         return "of the submits under way a later one survived, an earlier one did not";
     }
     std::uint64_t pruned = 0;
@@ -178,13 +201,14 @@ std::string Truth::compare(outbox::Store& store, std::uint64_t keep_delivered, S
             known.seen = known.allowed.has(Place::dropped) ? Place::dropped : Place::absent;
         }
     }
-    if (pruned > 0 && ids_in(Place::delivered).size() <= keep_delivered) {
+    if (!history_may_go_ && pruned > 0 && ids_in(Place::delivered).size() <= keep_delivered) {
         return "delivered records are missing although all are to be kept";
     }
     if (std::string wrong = compare_status(store.status()); !wrong.empty()) {
         return wrong;
     }
     std::erase_if(records_, [](const auto& entry) { return entry.second.seen == Place::absent; });
+    last_before_ = std::max(last_before_, last_own_id());
     if (seen == Seen::after_power_cut) {
         acknowledged();
     } else if (seen == Seen::after_kill) {
@@ -209,11 +233,14 @@ std::string Truth::compare_record(const Record& record, std::vector<bool>& found
             const bool named = !submission.id || *submission.id == id;
             if (!found_in_flight[i] && named && same_content(record, submission.feedback)) {
                 found_in_flight[i] = true;
-                if (!submission.id && id <= last_own_id()) {
+                if (!submission.id && id <= (in_order_ ? last_own_id() : last_before_)) {
                     return "record " + record.id + " has an id that is not new";
                 }
                 appeared(id, submission);
                 records_.at(id).allowed.add(Place::waiting);
+                if (claims_in_flight_ > 0) {
+                    records_.at(id).allowed.add(Place::claimed);
+                }
                 break;
             }
         }
@@ -258,10 +285,12 @@ std::string Truth::compare_status(const Status& status) const {
         Expected{"claimed", status.claimed, count(Place::claimed)},
         Expected{"unknown", status.unknown, count(Place::unknown) + count(Place::left)},
         Expected{"dead", status.dead, count(Place::dead)},
-        Expected{"delivered", status.delivered, count(Place::delivered)},
-        Expected{"discarded", status.discarded, count(Place::discarded)},
+        Expected{"delivered", status.delivered, count(Place::delivered) + forgotten_delivered_},
+        Expected{"discarded", status.discarded, count(Place::discarded) + forgotten_discarded_},
         Expected{"dropped", status.dropped, count(Place::dropped)},
-        Expected{"accepted", status.accepted, records_.size() - count(Place::absent)},
+        Expected{
+            "accepted", status.accepted,
+            records_.size() - count(Place::absent) + forgotten_delivered_ + forgotten_discarded_},
     };
     for (const Expected& item : expected) {
         if (item.told != item.seen) {

@@ -61,9 +61,17 @@ class Truth {
     /// Any waiting record may be claimed, at most so many.
     void may_claim(std::size_t count);
 
+    /// A purge: settled records may be gone.
+    void may_lose_history() { history_may_go_ = true; }
+
+    /// Submits of several threads: their commits come in any order.
+    void in_any_order() { in_order_ = false; }
+
     // --- and ends ------------------------------------------------------------------------
     void appeared(const core::Uuid& id, const outbox::Submission& submission);
     void became(const core::Uuid& id, Place place);
+    /// One of several submits under way has returned.
+    void settled(const outbox::Submission& submission);
     /// The call has returned: what the process sees is what a stop must leave. Every commit
     /// syncs all before it.
     void acknowledged();
@@ -79,6 +87,9 @@ class Truth {
     /// What is wrong in the store; empty: nothing. Takes over what is seen.
     std::string compare(outbox::Store& store, std::uint64_t keep_delivered, Seen seen);
 
+    /// Forgets, but for their number, the records whose rows are gone.
+    void forget_gone(outbox::Store& store);
+
     /// What the call under way would submit.
     const std::vector<outbox::Submission>& in_flight() const { return in_flight_; }
 
@@ -91,6 +102,11 @@ class Truth {
     std::vector<outbox::Submission> in_flight_;
     std::size_t claims_in_flight_ = 0;
     std::uint64_t next_order_ = 1;
+    bool in_order_ = true;
+    bool history_may_go_ = false;
+    core::Uuid last_before_;  ///< the last id of the library's at the last comparison
+    std::uint64_t forgotten_delivered_ = 0;
+    std::uint64_t forgotten_discarded_ = 0;
 };
 
 bool same_content(const Record& record, const core::Feedback& feedback);

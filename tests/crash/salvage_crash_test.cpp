@@ -1,0 +1,101 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <string>
+
+#include "bench.hpp"
+#include "command_line.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace agentsight::test {
+
+namespace {
+
+constexpr const char* database = "feedback.db";
+
+/// The ground with its first page made noise: no longer a database.
+Ground damaged_ground(const std::filesystem::path& folder, std::uint64_t seed) {
+    Ground ground = make_ground(folder, true);
+    TestRandom random{seed};
+    Bytes& bytes = ground.image.durable.at(database)->durable;
+    REQUIRE(bytes.size() > 4096);
+    std::generate_n(bytes.begin(), 4096, [&] { return static_cast<std::uint8_t>(random.next()); });
+    return ground;
+}
+
+std::set<std::string> ids_in(outbox::Store& store) {
+    std::set<std::string> ids;
+    for (const Record& record : store.list({}, 1000)) {
+        ids.insert(record.id);
+    }
+    return ids;
+}
+
+bool holds_file_with(const std::filesystem::path& folder, const Bytes& wanted) {
+    for (const auto& entry : std::filesystem::directory_iterator{folder}) {
+        std::ifstream file{entry.path(), std::ios::binary};
+        const Bytes bytes{std::istreambuf_iterator<char>{file}, {}};
+        if (bytes == wanted) {
+            return true;
+        }
+    }
+    return false;
+}
+
+}  // namespace
+
+TEST_CASE("S29 S35: a salvage cut off at any operation is completed by the next open") {
+    prefer_memory();
+    const TemporaryFolder folder;
+    const std::uint64_t seed = test_seed();
+    CAPTURE(seed);
+    const Ground ground = damaged_ground(folder / "ground", seed);
+    const Bytes damaged = ground.image.durable.at(database)->durable;
+    std::set<std::string> rescued;
+    {
+        Bench bench{folder / "undisturbed", ground, 1};
+        bench.open();
+        rescued = ids_in(*bench.store);
+        CHECK(rescued.size() > 20);
+        CHECK(holds_file_with(bench.disk.folder(), damaged));
+    }
+    for (const Damage damage : {Damage::process_kill, Damage::lose_unsynced, Damage::sectors,
+                                Damage::garbage, Damage::torn_4k}) {
+        CAPTURE(name_of(damage));
+        TestRandom random{seed};
+        Bench bench{folder / "live", ground, 1};
+        int wrong = 0;
+        int cuts = 0;
+        std::string first;
+        bench.disk.at_change = [&](std::uint64_t operation) {
+            ++cuts;
+            try {
+                const Ground left{bench.disk.stopped_by(damage, random), {}};
+                Bench next{folder / "next", left, 2};
+                next.open();
+                const bool sound = next.store->verify().empty();
+                const bool all = ids_in(*next.store) == rescued;
+                const bool kept = holds_file_with(next.disk.folder(), damaged);
+                if (sound && all && kept) {
+                    return;
+                }
+                first = sound ? all ? "the damaged file is gone" : "records are missing"
+                              : "contradictions";
+            } catch (const std::exception& error) {
+                first = error.what();
+            }
+            first += " at operation " + std::to_string(operation);
+            ++wrong;
+        };
+        bench.open();
+        bench.disk.at_change = nullptr;
+        CAPTURE(first);
+        CHECK(cuts > 20);
+        CHECK(wrong == 0);
+    }
+}
+
+}  // namespace agentsight::test
