@@ -187,12 +187,14 @@ class Behaviour(Case):
 
     def test_a_forked_child_has_an_outbox_of_its_own(self):
         self.run_checks(
+            "m.pause()\n"
             "m.submit_feedback('c', 'positive', 'parent')\n"
             "child = os.fork()\n"
             "if child == 0:\n"
             "    m.submit_feedback('c', 'positive', 'child')\n"
             "    os._exit(0 if m.flush(50) else 1)\n"
             "assert os.waitpid(child, 0)[1] == 0\n"
+            "m.resume()\n"
             "assert m.flush(50)\n"
         )
         self.assertEqual(
