@@ -468,6 +468,11 @@ void Engine::Impl::throttled(const Outcome& outcome) {
 void Engine::Impl::hold_for_throttle(int status, const std::string& detail,
                                      std::optional<std::int64_t> retry_after_ms) {
     const Backoff backoff{.base_ms = policy_.backoff_base_ms, .cap_ms = policy_.backoff_cap_ms};
+    if (const outbox::HoldRow* const outage = holds_.find(HoldReason::outage)) {
+        // The server is there again, and says so; whether it works an answer must show.
+        holds_.remember_step(HoldReason::outage, outage->step);
+        unhold(HoldReason::outage, true);
+    }
     core::OutboxMs until = now_;
     if (retry_after_ms) {
         const std::int64_t told = *retry_after_ms;
@@ -475,11 +480,14 @@ void Engine::Impl::hold_for_throttle(int status, const std::string& detail,
         until = std::max(*throttled_told_, now_ + backoff_floor_ms);
         if (!full_speed_) {
             // Told too short a time again and again, a fleet must thin out by itself.
-            const std::int64_t spread = std::max(told, backoff_ceiling(backoff, throttle_step_));
+            const std::int64_t spread =
+                std::max({told, backoff_ceiling(backoff, throttle_step_), pacer_.herd_ms(until)});
             until += full_jitter({.base_ms = spread, .cap_ms = spread}, 0, random_);
         }
     } else {
-        until += full_jitter(backoff, throttle_step_, random_);
+        const std::int64_t herd = full_speed_ ? 0 : pacer_.herd_ms(now_);
+        const std::int64_t spread = std::max(backoff_ceiling(backoff, throttle_step_), herd);
+        until += full_jitter({.base_ms = spread, .cap_ms = spread}, 0, random_);
     }
     // Answers of what was under way together tell one thing.
     const outbox::HoldRow* const row = holds_.find(HoldReason::throttled);

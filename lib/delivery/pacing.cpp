@@ -23,10 +23,13 @@ void Pacer::hold_ended(bool throttled, core::OutboxMs now, core::Random& random)
     if (throttled) {
         // The time told was spread already when the hold began.
         throttled_until_ = now + window_ms;
-    } else if (splayed_until_ <= now) {
+    } else {
+        herd_until_ = now + herd_window_ms;
         // Where the splay is still running, a link that flaps must not begin it again and
         // again: the backlog would never go.
-        splayed_until_ = now + uniform(splay_ms, random);
+        if (splayed_until_ <= now) {
+            splayed_until_ = now + uniform(splay_ms, random);
+        }
     }
     next_ = std::max(next_, now);
 }
@@ -40,8 +43,13 @@ void Pacer::throttled(core::OutboxMs now) {
 void Pacer::off() {
     paced_until_ = 0;
     splayed_until_ = 0;
+    herd_until_ = 0;
     throttled_until_ = 0;
     next_ = 0;
+}
+
+std::int64_t Pacer::herd_ms(core::OutboxMs now) const {
+    return on(now) ? std::max<std::int64_t>(herd_until_ - now, 0) : 0;
 }
 
 std::optional<core::OutboxMs> Pacer::splayed_until(core::OutboxMs now) const {

@@ -24,6 +24,10 @@ class Pacer {
     bool on(core::OutboxMs now) const { return now < paced_until_; }
     /// Until when the backlog waits: only what is fresher than `backlog_age_ms` may go.
     std::optional<core::OutboxMs> splayed_until(core::OutboxMs now) const;
+    /// A server that has too much so soon after a hold has a herd before it, for which the
+    /// first splay was too short: how long the rest of the first eight minutes is, for a
+    /// second one. 0 where no link or outage came back lately.
+    std::int64_t herd_ms(core::OutboxMs now) const;
     /// When the next request of the backlog may go; `now` or before: at once.
     core::OutboxMs next(core::OutboxMs now) const { return on(now) ? next_ : now; }
     void sent(core::OutboxMs now, core::Random& random);
@@ -34,6 +38,8 @@ class Pacer {
 
     static constexpr int proof = 5;  ///< deliveries
     static constexpr std::int64_t window_ms = 600'000;
+    /// Earlier than the window ends: who draws the end may be told to wait once more.
+    static constexpr std::int64_t herd_window_ms = 480'000;
     static constexpr std::int64_t splay_ms = 60'000;
     static constexpr std::int64_t backlog_age_ms = 5'000;
 
@@ -41,6 +47,7 @@ class Pacer {
     int connections_;
     core::OutboxMs paced_until_ = 0;
     core::OutboxMs splayed_until_ = 0;
+    core::OutboxMs herd_until_ = 0;
     core::OutboxMs throttled_until_ = 0;
     core::OutboxMs next_ = 0;
     int delivered_ = 0;  ///< since the hold ended

@@ -170,8 +170,12 @@ void Simulation::kill_process(Time down_for, bool reboot) {
     ++process_;  // answers to the dead are dropped
     if (reboot) {
         follower_.reset();
+        ++reboots_;
     }
-    at(clock_.time + down_for, [this, reboot, down_for] {
+    at(clock_.time + down_for, [this, reboot, down_for, reboots = reboots_] {
+        if (reboots != reboots_) {
+            return;  // the machine went down meanwhile, and all that would have started
+        }
         if (reboot) {
             clock_.booted = clock_.time - std::min<Time>(down_for, 15'000);
             ++clock_.boot;

@@ -111,6 +111,7 @@ class Simulation {
     std::unique_ptr<outbox::Store> follower_;  ///< of another process: submits, and waits
     bool fast_ = false;
     std::uint64_t process_ = 0;
+    std::uint64_t reboots_ = 0;
     std::optional<Time> wake_at_;
     std::vector<Submitted> submitted_;
     std::vector<int> waiting_submits_;

@@ -25,8 +25,8 @@ struct Settings {
     int devices = 10'000;
     int records = 5;
     int minutes_off = 30;
-    int capacity = 0;  ///< requests a second; 0: such that the ideal time is 833 s
-    int retry_after = 60;
+    int capacity = 0;  ///< requests a second; 0: a hundredth of the devices
+    int retry_after = 30;
     bool server_outage = false;  ///< else the link of all of them
     std::uint64_t seed = 1;
     bool check = false;
@@ -289,7 +289,7 @@ int main(int argc, char** argv) {
         return 2;
     }
     if (settings.capacity == 0) {
-        settings.capacity = std::max(1, settings.devices * settings.records / 833);
+        settings.capacity = std::max(1, settings.devices / 100);
     }
     return agentsight::sim::Fleet{settings}.run() ? 0 : 1;
 }

@@ -282,6 +282,34 @@ TEST_CASE("in the background a throttled device comes later than it was told") {
     CHECK(later > 10);
 }
 
+TEST_CASE("a server back from an outage that has too much is throttling, not out") {
+    Policy policy = Drain::usual();
+    policy.connections = 4;
+    Drain drain{policy};
+    for (const char* const conversation : {"=a", "=b", "=c"}) {
+        drain.submit(conversation);
+    }
+    drain.run();
+    for (int i = 0; i < 3; ++i) {
+        drain.answer(Drain::html(503));
+    }
+    REQUIRE(drain.hold() == HoldReason::outage);
+    for (int i = 0; i < 100 && drain.hold() == HoldReason::outage; ++i) {
+        if (drain.tasks.empty()) {
+            drain.sleep();
+            continue;
+        }
+        core::Evidence later = Drain::reply(429, R"({"detail": "Request was throttled."})");
+        later.retry_after = "30";
+        drain.answer(std::move(later));
+    }
+    CHECK(drain.hold() == HoldReason::throttled);
+    REQUIRE(drain.wake_at.has_value());
+    // Many devices heard the same: back at a moment of one's own in the next minutes.
+    CHECK(*drain.wake_at >= drain.store().now() + 29'000);
+    CHECK(*drain.wake_at <= drain.store().now() + 480'000);
+}
+
 TEST_CASE("a delivery that was under way does not end a throttle before its time") {
     Drain drain;
     drain.submit("=a");

@@ -160,6 +160,22 @@ TEST_CASE("while the server throttles, one record each two seconds") {
     CHECK(pacer.next(now) == now);
 }
 
+TEST_CASE("a server that has too much after a link came back is spared for the rest of 8 minutes") {
+    test::TestRandom random{5};
+    Pacer pacer{4};
+    CHECK(pacer.herd_ms(1'000) == 0);
+    pacer.hold_ended(true, 1'000, random);  // one device that was told to wait is no herd
+    CHECK(pacer.herd_ms(2'000) == 0);
+    pacer.hold_ended(false, 10'000, random);
+    CHECK(pacer.herd_ms(10'000) == Pacer::herd_window_ms);
+    pacer.hold_ended(true, 70'000, random);  // told to wait meanwhile: the same herd
+    CHECK(pacer.herd_ms(70'000) == Pacer::herd_window_ms - 60'000);
+    CHECK(pacer.herd_ms(10'000 + Pacer::herd_window_ms) == 0);
+    pacer.hold_ended(false, 1'000'000, random);
+    pacer.off();
+    CHECK(pacer.herd_ms(1'000'000) == 0);
+}
+
 TEST_CASE("a link that flaps does not begin the splay again and again") {
     test::TestRandom random;
     Pacer pacer{4};
