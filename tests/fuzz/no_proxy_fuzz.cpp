@@ -1,22 +1,15 @@
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 
 #include "core/url.hpp"
+#include "need.hpp"
 #include "net/proxy.hpp"
 
 /// URLs of endpoints and proxies, and NO_PROXY lists: three lines, endpoint, proxy, list.
 namespace {
 
 using namespace agentsight;
-
-void need(bool holds, const char* what) {
-    if (!holds) {
-        std::fprintf(stderr, "broken: %s\n", what);
-        std::abort();
-    }
-}
+using test::need;
 
 std::string take_line(std::string_view& text) {
     const auto end = std::min(text.find('\n'), text.size());

@@ -1,13 +1,12 @@
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 
 #include "core/http_date.hpp"
 #include "core/text.hpp"
 #include "delivery/outcome.hpp"
+#include "need.hpp"
 #include "net/http_codec.hpp"
 
 /// The response path: the bytes a server or a proxy sent, to the class of the outcome. The
@@ -16,16 +15,10 @@ namespace {
 
 using namespace agentsight;
 using net::ResponseReader;
+using test::need;
 using State = ResponseReader::State;
 
 constexpr core::UtcMs now = 1'788'220'800'000;
-
-void need(bool holds, const char* what) {
-    if (!holds) {
-        std::fprintf(stderr, "broken: %s\n", what);
-        std::abort();
-    }
-}
 
 struct Result {
     State state = State::more;
