@@ -195,6 +195,17 @@ std::string printable(std::string_view text, std::size_t max_bytes) {
     return out;
 }
 
+void blot_out(std::string& text, std::string_view secret) {
+    constexpr std::size_t least = 6;
+    if (secret.size() < least) {
+        return;
+    }
+    for (auto at = text.find(secret); at != std::string::npos;
+         at = text.find(secret, at + secret.size())) {
+        text.replace(at, secret.size(), secret.size(), '*');
+    }
+}
+
 std::string iso8601(std::int64_t utc_ms) {
     const CivilTime time = civil_time(utc_ms);
     std::string text = "0000-00-00T00:00:00.000Z";

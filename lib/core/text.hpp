@@ -19,6 +19,10 @@ std::string_view strip(std::string_view text);
 /// bidirectional controls and bytes that are not UTF-8 replaced, on one line.
 std::string printable(std::string_view text, std::size_t max_bytes = 300);
 
+/// Puts '*' over every occurrence of `secret`. A secret of less than 6 bytes is left: its
+/// place would be found in ordinary words.
+void blot_out(std::string& text, std::string_view secret);
+
 /// UTC ISO 8601 with milliseconds and Z; "1970-01-01T00:00:00.000Z" for 0.
 std::string iso8601(std::int64_t utc_ms);
 

@@ -148,3 +148,13 @@ TEST_CASE("printable text of any bytes is UTF-8 without control characters, with
         count_code_points(text);
     }
 }
+
+TEST_CASE("a secret is blotted out wherever it stands, and its length stays") {
+    std::string text = "ags_secretags_secret: your key ags_secret is wrong, ags_secre too";
+    blot_out(text, "ags_secret");
+    CHECK(text == "********************: your key ********** is wrong, ags_secre too");
+    std::string words = "the key is wrong";
+    blot_out(words, "key");
+    blot_out(words, "");
+    CHECK(words == "the key is wrong");
+}

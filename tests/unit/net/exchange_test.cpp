@@ -103,6 +103,30 @@ TEST_CASE("a post arrives as it should and its answer comes back whole") {
               "Content-Type: application/json\r\nContent-Length: 7\r\n\r\n{\"a\":1}");
 }
 
+TEST_CASE("H36: a key that the server repeats is blotted out of what it said") {
+    for (const bool changed : {false, true}) {
+        Bench bench;
+        Transport* target = nullptr;
+        ScriptedServer server{
+            bench.context, [&](Session& session) -> awaitable<void> {
+                co_await session.request();
+                if (changed) {  // while the answer is under way
+                    target->set_credential(ApiKey{"ags_another"});
+                }
+                co_await session.write(answer(401, R"({"detail":"ags_secret is no key"})",
+                                              "Location: /login?key=ags_secret\r\n"));
+            }};
+        auto options = options_for(server.url());
+        options.credential = ApiKey{"ags_secret"};
+        Transport transport{bench.context, options, bench.clock};
+        target = &transport;
+        const Evidence evidence = bench.send(transport);
+        CHECK(evidence.status == 401);
+        CHECK(evidence.body == R"({"detail":"********** is no key"})");
+        CHECK(evidence.location == "/login?key=**********");
+    }
+}
+
 TEST_CASE("a get carries no body, and the credential of the moment") {
     Bench bench;
     ScriptedServer server{bench.context, answer_all};
