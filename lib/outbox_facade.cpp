@@ -26,27 +26,43 @@ class Outbox::Impl {
     outbox::Store& store() { return store_; }
 
     Receipt submit(const Feedback& feedback) {
-        outbox::Submission submission;
-        if (!feedback.id.empty()) {
-            submission.id = core::Uuid::parse(feedback.id);
-            if (!submission.id) {
-                refuse(errc::record_id_invalid);
+        SubmitOutcome outcome = to_outcome(store_.submit(prepared(feedback, limits_)));
+        if (outcome.error) {
+            throw Error(static_cast<errc>(outcome.error.value()), outcome.message,
+                        outcome.receipt.id);
+        }
+        return std::move(outcome.receipt);
+    }
+
+    std::vector<SubmitOutcome> submit_many(std::span<const ImportedFeedback> feedbacks) {
+        std::vector<SubmitOutcome> outcomes(feedbacks.size());
+        std::vector<outbox::Submission> submissions;
+        std::vector<std::size_t> places;  // of the submissions among the outcomes
+        for (std::size_t i = 0; i < feedbacks.size(); ++i) {
+            outbox::Submission submission;
+            if (const std::error_code problem = prepare(feedbacks[i], limits_, submission)) {
+                outcomes[i] = {{}, problem, core::validation_message(problem, limits_)};
+            } else {
+                submissions.push_back(std::move(submission));
+                places.push_back(i);
             }
         }
-        const core::FeedbackInput input{feedback.conversation,
-                                        feedback.sentiment,
-                                        feedback.comment,
-                                        feedback.metadata_json,
-                                        {}};
-        if (const std::error_code problem = core::validate(input, limits_, submission.feedback)) {
-            refuse(problem);
+        std::vector<outbox::SubmitResult> results = store_.submit_many(submissions);
+        for (std::size_t i = 0; i < results.size(); ++i) {
+            outcomes[places[i]] = to_outcome(std::move(results[i]));
         }
-        const outbox::SubmitResult result = store_.submit(submission);
-        Receipt receipt{result.has_id ? result.id.text() : std::string(), result.stored};
-        if (result.error) {
-            throw Error(static_cast<errc>(result.error.value()), result.message, receipt.id);
+        return outcomes;
+    }
+
+    /// Throws where a rule is broken.
+    static outbox::Submission prepared(const Feedback& feedback,
+                                       const core::ValidationLimits& limits) {
+        outbox::Submission submission;
+        if (const std::error_code problem = prepare({feedback}, limits, submission)) {
+            throw Error(static_cast<errc>(problem.value()),
+                        core::validation_message(problem, limits));
         }
-        return receipt;
+        return submission;
     }
 
   private:
@@ -64,8 +80,31 @@ class Outbox::Impl {
         return options;
     }
 
-    [[noreturn]] void refuse(std::error_code problem) const {
-        throw Error(static_cast<errc>(problem.value()), core::validation_message(problem, limits_));
+    static std::error_code prepare(const ImportedFeedback& given,
+                                   const core::ValidationLimits& limits,
+                                   outbox::Submission& submission) {
+        const Feedback& feedback = given.feedback;
+        if (!feedback.id.empty()) {
+            submission.id = core::Uuid::parse(feedback.id);
+            if (!submission.id) {
+                return errc::record_id_invalid;
+            }
+        }
+        submission.kind = given.credential_kind;
+        submission.submitted = given.submitted_at;
+        submission.may_have_arrived = given.may_have_arrived;
+        const core::FeedbackInput input{feedback.conversation,
+                                        feedback.sentiment,
+                                        feedback.comment,
+                                        feedback.metadata_json,
+                                        {}};
+        return core::validate(input, limits, submission.feedback);
+    }
+
+    static SubmitOutcome to_outcome(outbox::SubmitResult result) {
+        return {{result.has_id ? result.id.text() : std::string(), result.stored},
+                result.error,
+                std::move(result.message)};
     }
 
     const core::ValidationLimits limits_;
@@ -121,6 +160,14 @@ std::uint64_t Outbox::count(const Filter& filter) const {
 
 Receipt Outbox::submit(const Feedback& feedback) {
     return impl_->submit(feedback);
+}
+
+void Outbox::validate(const Feedback& feedback, const Options& options) {
+    Impl::prepared(feedback, {options.max_metadata_bytes});
+}
+
+std::vector<SubmitOutcome> Outbox::submit_many(std::span<const ImportedFeedback> feedbacks) {
+    return impl_->submit_many(feedbacks);
 }
 
 void Outbox::requeue(std::string_view id, bool force) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,6 +56,24 @@ struct Filter {
     std::optional<std::uint64_t> conversation;
     std::optional<UtcMilliseconds> since;  ///< submitted at or after
     std::string after;                     ///< a record's id: only those behind it in the order
+};
+
+/// A feedback from elsewhere, another outbox's export for instance, with what is known of it
+/// beyond its content. A view, as Feedback is.
+struct ImportedFeedback {
+    Feedback feedback;
+    std::optional<UtcMilliseconds> submitted_at = std::nullopt;  ///< none: now
+    Credential::Kind credential_kind = Credential::Kind::none;   ///< it was submitted under
+    /// Claimed or unknown where it comes from: kept as `unknown` and left to a person, as only
+    /// that outbox could have reconciled it.
+    bool may_have_arrived = false;
+};
+
+/// What became of one of submit_many's feedbacks.
+struct SubmitOutcome {
+    Receipt receipt;
+    std::error_code error;  ///< none: durable
+    std::string message;    ///< for people, where `error`; nothing of the feedback's text
 };
 
 enum class OutboxMode {
@@ -109,6 +128,15 @@ class AGENTSIGHT_API Outbox {
     /// Commits one feedback exactly as ConversationManager does; the record is of the
     /// kind `none`, sent under whatever credential the drainer has.
     Receipt submit(const Feedback& feedback);
+
+    /// Throws what submit() would of a feedback that breaks a rule; touches no file.
+    static void validate(const Feedback& feedback, const Options& options = {});
+
+    /// Commits many as submit() does each, in commits of at most 64, which is many times
+    /// faster; other submits go between two commits. An outcome for each, in order: one's
+    /// failure is not another's. After a crash some of the last 64 may be there; those with
+    /// ids can be submitted again.
+    std::vector<SubmitOutcome> submit_many(std::span<const ImportedFeedback> feedbacks);
 
     /// dead -> waiting, behind everything else; unknown -> waiting only with `force`
     /// (a possible duplicate). Else errc::refused_state.

@@ -36,6 +36,10 @@ struct Submission {
     core::Feedback feedback;
     Credential::Kind kind = Credential::Kind::none;
     std::optional<core::Uuid> id;  ///< the caller's; none: the store makes one
+
+    // Of imported ones.
+    std::optional<core::UtcMs> submitted;  ///< none: now
+    bool may_have_arrived = false;         ///< left to a person
 };
 
 struct SubmitResult {

@@ -91,7 +91,11 @@ void SubmitJob::apply_one(Tables& tables, const Submission& submission, SubmitRe
         made_before && result.id > tables.last_id()
             ? result.id
             : core::next_uuid_v7(tables.last_id(), tables.moment().utc_ms, random_);
-    tables.insert(id, submission);
+    const std::int64_t key = tables.insert(id, submission);
+    if (submission.may_have_arrived) {
+        RowState row = existing_row(tables.database(), key);
+        tables.move(row, Lane::left);
+    }
     if (!submission.id) {
         result.id = id;
         result.has_id = true;

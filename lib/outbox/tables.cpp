@@ -77,8 +77,11 @@ std::int64_t Tables::insert(const core::Uuid& id, const Submission& submission) 
         caller = bytes_of(*submission.id);
         database_.execute("INSERT INTO caller_id(id, key) VALUES(?, ?)", *caller, key);
     }
-    database_.execute(insert_record, key, bytes_of(id), submission.kind, caller, moment_.utc_ms,
-                      moment_.boot_ms, moment_.boot_id, feedback.sentiment,
+    // Given a time from elsewhere, the record is of no boot of this machine.
+    const core::Moment submitted =
+        submission.submitted ? core::Moment{.utc_ms = *submission.submitted} : moment_;
+    database_.execute(insert_record, key, bytes_of(id), submission.kind, caller, submitted.utc_ms,
+                      submitted.boot_ms, submitted.boot_id, feedback.sentiment,
                       feedback.conversation.value, none_if_empty(feedback.comment),
                       none_if_empty(feedback.metadata));
     last_ = {key, id};
