@@ -10,42 +10,55 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<std::pair<FaultKind, std::string_view>, 29> kinds{{
-    {FaultKind::hang_connect, "hang_connect"},
-    {FaultKind::slow_accept, "slow_accept"},
-    {FaultKind::reset_accept, "reset_accept"},
-    {FaultKind::latency, "latency"},
-    {FaultKind::interim, "interim"},
-    {FaultKind::status, "status"},
-    {FaultKind::error_after_store, "error_after_store"},
-    {FaultKind::drop_before, "drop_before"},
-    {FaultKind::drop_after, "drop_after"},
-    {FaultKind::hang, "hang"},
-    {FaultKind::late, "late"},
-    {FaultKind::throttle, "throttle"},
-    {FaultKind::route_removed, "route_removed"},
-    {FaultKind::captive_portal, "captive_portal"},
-    {FaultKind::duplicate, "duplicate"},
-    {FaultKind::rewrite, "rewrite"},
-    {FaultKind::stale_list, "stale_list"},
-    {FaultKind::cut, "cut"},
-    {FaultKind::giant, "giant"},
-    {FaultKind::wrong_length, "wrong_length"},
-    {FaultKind::close_delimited, "close_delimited"},
-    {FaultKind::chunked, "chunked"},
-    {FaultKind::gzip, "gzip"},
-    {FaultKind::bad_json, "bad_json"},
-    {FaultKind::malformed, "malformed"},
-    {FaultKind::headers, "headers"},
-    {FaultKind::drip, "drip"},
-    {FaultKind::close_idle, "close_idle"},
-    {FaultKind::push_idle, "push_idle"},
+struct Kind {
+    FaultKind kind;
+    std::string_view name;
+    std::string_view words;
+    std::string_view example;  ///< of its members
+};
+
+constexpr std::array<Kind, 29> kinds{{
+    {FaultKind::hang_connect, "hang_connect", "the connection is accepted, and never read", ""},
+    {FaultKind::slow_accept, "slow_accept", "the connection is accepted late", "ms=500"},
+    {FaultKind::reset_accept, "reset_accept", "the connection is accepted and reset", ""},
+    {FaultKind::latency, "latency", "waits before the request is looked at", "ms=200"},
+    {FaultKind::interim, "interim", "100, 103 or 101 before the reply", "status=103,count=2"},
+    {FaultKind::status, "status", "answers this status, stores nothing",
+     "status=503,retry_after=5"},
+    {FaultKind::error_after_store, "error_after_store", "stores the row, then answers 500", ""},
+    {FaultKind::drop_before, "drop_before", "closes before the row is stored", ""},
+    {FaultKind::drop_after, "drop_after", "stores the row, closes without a reply", ""},
+    {FaultKind::hang, "hang", "reads, never answers", "store=true"},
+    {FaultKind::late, "late", "answers 504, and stores the row later", "ms=3000"},
+    {FaultKind::throttle, "throttle", "429 after so many requests in a while",
+     "requests=5,per_ms=1000"},
+    {FaultKind::route_removed, "route_removed", "a 404 page for the old or the new route",
+     "generation=old"},
+    {FaultKind::captive_portal, "captive_portal", "a 200 page, or with status=302 a redirect",
+     "status=302,location=http://127.0.0.1/login"},
+    {FaultKind::duplicate, "duplicate", "stores two rows, as a proxy that repeats does", ""},
+    {FaultKind::rewrite, "rewrite", "stores another comment", "body=other"},
+    {FaultKind::stale_list, "stale_list", "young rows are not shown", "ms=5000"},
+    {FaultKind::cut, "cut", "only the first bytes of the reply", "at=40"},
+    {FaultKind::giant, "giant", "a reply of so many bytes", "bytes=10000000"},
+    {FaultKind::wrong_length, "wrong_length", "Content-Length is off by so many bytes", "bytes=10"},
+    {FaultKind::close_delimited, "close_delimited", "a reply without a length", ""},
+    {FaultKind::chunked, "chunked", "a chunked reply; variant=cut: without its end", "variant=cut"},
+    {FaultKind::gzip, "gzip", "a compressed reply", ""},
+    {FaultKind::bad_json, "bad_json", "a reply without its last character", ""},
+    {FaultKind::malformed, "malformed", "a reply that is no HTTP", "body=nonsense"},
+    {FaultKind::headers, "headers", "replaces, adds or (empty) removes header fields",
+     "header.Date="},
+    {FaultKind::drip, "drip", "the reply comes a few bytes at a time", "bytes=1,interval_ms=100"},
+    {FaultKind::close_idle, "close_idle", "closes the connection after the reply, unannounced",
+     "ms=100"},
+    {FaultKind::push_idle, "push_idle", "an unasked 408 after the reply", "ms=100"},
 }};
 
 FaultKind kind_named(const std::string& name) {
-    for (const auto& [kind, text] : kinds)
-        if (text == name)
-            return kind;
+    for (const Kind& kind : kinds)
+        if (kind.name == name)
+            return kind.kind;
     throw std::invalid_argument{"no fault is called \"" + name + "\""};
 }
 
@@ -195,14 +208,25 @@ bool is_default(Number) {
 
 std::string_view name_of(FaultKind kind) {
     const auto* at = std::find_if(kinds.begin(), kinds.end(),
-                                  [&](const auto& entry) { return entry.first == kind; });
-    return at->second;
+                                  [&](const Kind& entry) { return entry.kind == kind; });
+    return at->name;
 }
 
 std::string kind_names() {
     std::string out;
-    for (const auto& [kind, text] : kinds)
-        out.append(out.empty() ? "" : ", ").append(text);
+    for (const Kind& kind : kinds)
+        out.append(out.empty() ? "" : ", ").append(kind.name);
+    return out;
+}
+
+std::string kinds_help() {
+    std::string out;
+    for (const Kind& kind : kinds) {
+        out.append("  ").append(kind.name);
+        out.append(18 - kind.name.size(), ' ').append(kind.words).append("\n");
+        out.append(20, ' ').append("--fault ").append(kind.name);
+        out.append(kind.example.empty() ? "" : ",").append(kind.example).append("\n");
+    }
     return out;
 }
 

@@ -95,6 +95,8 @@ struct Fault {
 std::string_view name_of(FaultKind kind);
 /// All kinds' names, for a help text.
 std::string kind_names();
+/// A line and an example for each kind.
+std::string kinds_help();
 
 /// From a JSON object, or from "kind,member=value,...". Throws std::invalid_argument with
 /// words fit for a person; an unknown member is an error.

@@ -33,6 +33,13 @@ void describe_server(CLI::App& app, Arguments& arguments) {
                    "a fault from the start: JSON, or KIND,member=value,... (repeatable)")
         ->take_all()
         ->type_name("SPEC");
+    app.add_flag_callback(
+        "--help-faults",
+        [] {
+            std::fputs(("Faults, each with an example:\n" + sandbox::kinds_help()).c_str(), stdout);
+            throw CLI::Success{};
+        },
+        "print every kind of fault with an example and exit");
     app.add_option("--request-log", options.request_log, "requests kept for the control API")
         ->capture_default_str();
     app.add_option("--certificate", options.certificate, "PEM chain: the API speaks https");
@@ -102,7 +109,7 @@ int main(int count, char** values) {
     CLI::App app{
         "A local server that speaks the AgentSight API, with faults on demand.\n"
         "Loopback only; for demos and tests."};
-    app.footer("Kinds of faults: " + sandbox::kind_names() +
+    app.footer("Kinds of faults (--help-faults explains each): " + sandbox::kind_names() +
                ".\nMembers: route, method, path, comment, conversation_id (what to match); skip, "
                "nth, every,\ntimes, probability, seed (how often); status, body, header.NAME, "
                "retry_after, location, at,\nbytes, ms, interval_ms, count, requests, per_ms, "

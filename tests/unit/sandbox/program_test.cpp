@@ -80,6 +80,24 @@ TEST_CASE("faults, keys and conversations come from the command line") {
     CHECK(statuses == std::vector<int>{503, 500, 401, 403, 201});
 }
 
+TEST_CASE("every kind of fault can be had from the command line, as --help-faults shows it") {
+    ChildProcess help = ChildProcess::execute(SANDBOX_PROGRAM, {"--help-faults"});
+    std::string text;
+    for (char c = help.await(); c != '\0'; c = help.await())
+        text += c;
+    CHECK(help.wait().code == 0);
+    std::vector<std::string> arguments{"--port", "0"};
+    const std::string flag = "--fault ";
+    for (std::size_t at = 0; (at = text.find(flag, at)) != text.npos; at += flag.size()) {
+        const std::size_t begin = at + flag.size();
+        arguments.push_back("--fault");
+        arguments.push_back(text.substr(begin, text.find('\n', begin) - begin));
+    }
+    CHECK(arguments.size() == 2 + 2 * 29);
+    Program program{arguments};
+    CHECK(program.listening.starts_with("listening on "));
+}
+
 TEST_CASE("--tail prints a line a row, with the comment only if asked") {
     for (const bool reveal : {false, true}) {
         std::vector<std::string> arguments{"--port", "0", "--tail"};
