@@ -41,7 +41,7 @@ std::filesystem::path Common::path() const {
 
 CLI::App* add_verb(CLI::App& app, Invocation& invocation, const std::string& name,
                    const std::string& description, const std::string& example) {
-    CLI::App* verb = app.add_subcommand(name, description);
+    CLI::App* verb = app.add_subcommand(name, description)->group("Verbs");
     CLI::Option* outbox =
         verb->add_option("--outbox", invocation.common.outbox,
                          "The outbox's file (default: AGENTSIGHT_OUTBOX, else the per-user one)")

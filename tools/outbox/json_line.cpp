@@ -72,7 +72,7 @@ std::optional<std::vector<JsonMember>> object_members(std::string_view line) {
     walker.skip_space();
     while (walker.here() != '}') {
         JsonMember member;
-        member.name = nlohmann::json::parse(walker.value()).get<std::string>();
+        member.name = json_text(walker.value());
         walker.skip_space();
         walker.step();  // the colon
         walker.skip_space();
@@ -85,6 +85,13 @@ std::optional<std::vector<JsonMember>> object_members(std::string_view line) {
         }
     }
     return members;
+}
+
+std::string json_text(std::string_view raw) {
+    if (raw.find('\\') == raw.npos) {
+        return std::string(raw.substr(1, raw.size() - 2));
+    }
+    return nlohmann::json::parse(raw).get<std::string>();
 }
 
 }  // namespace agentsight::tool

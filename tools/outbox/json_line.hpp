@@ -18,4 +18,7 @@ struct JsonMember {
 /// The views point into `line`.
 std::optional<std::vector<JsonMember>> object_members(std::string_view line);
 
+/// What a member's JSON string says.
+std::string json_text(std::string_view raw);
+
 }  // namespace agentsight::tool

@@ -24,12 +24,15 @@ void add_verbs(CLI::App& app, Invocation& invocation) {
     add_status(app, invocation);
     add_list(app, invocation);
     add_show(app, invocation);
+    add_watch(app, invocation);
     add_requeue(app, invocation);
     add_discard(app, invocation);
     add_resolve(app, invocation);
     add_hold_and_release(app, invocation);
     add_export(app, invocation);
     add_verify(app, invocation);
+    add_salvage(app, invocation);
+    add_compact_and_purge(app, invocation);
     add_metrics(app, invocation);
 }
 

@@ -200,6 +200,10 @@ std::string duration_text(milliseconds duration) {
     return text;
 }
 
+std::optional<UtcMilliseconds> time_from(std::string_view text) {
+    return iso8601_ms(text);
+}
+
 UtcMilliseconds parse_time(std::string_view flag, std::string_view text) {
     if (const auto time = iso8601_ms(text)) {
         return *time;

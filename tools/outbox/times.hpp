@@ -27,6 +27,9 @@ std::chrono::milliseconds parse_duration(std::string_view flag, std::string_view
 /// A duration as parse_duration reads it, in the largest unit that is exact.
 std::string duration_text(std::chrono::milliseconds duration);
 
+/// An ISO 8601 time with Z or an offset, or a UTC date; none where it is neither.
+std::optional<UtcMilliseconds> time_from(std::string_view text);
+
 /// A UTC date ("2026-08-17"), an ISO 8601 time with Z or an offset, or a duration, which
 /// means that long ago. Throws UsageError naming `flag`.
 UtcMilliseconds parse_time(std::string_view flag, std::string_view text);

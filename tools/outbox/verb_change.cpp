@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "output.hpp"
+#include "progress_bar.hpp"
 #include "record_lookup.hpp"
 #include "text.hpp"
 #include "verbs.hpp"
@@ -38,6 +39,9 @@ void check(const ChangeFlags& flags) {
     if (!flags.ids.empty() && (flags.all || flags.filter.given())) {
         throw UsageError("--all and filters cannot be combined with ids");
     }
+    if (flags.all && !flags.yes && !is_terminal(Stream::in)) {
+        throw UsageError("--all needs --yes where there is no terminal to ask on");
+    }
 }
 
 void collect(const Outbox& outbox, const Filter& filter, std::vector<std::string>& ids) {
@@ -71,14 +75,8 @@ std::vector<std::string> selected(const Outbox& outbox, const Change& change,
 }
 
 bool is_agreed(const Change& change, const ChangeFlags& flags, std::size_t number) {
-    if (flags.yes) {
-        return true;
-    }
-    if (!is_terminal(Stream::in)) {
-        throw UsageError("--all needs --yes where there is no terminal to ask on");
-    }
-    return confirmed(std::string(change.verb) + " " + counted(number, "record") + " (" +
-                     flags.filter.words() + ")?");
+    return flags.yes || confirmed(std::string(change.verb) + " " + counted(number, "record") +
+                                  " (" + flags.filter.words() + ")?");
 }
 
 class Tally {
@@ -126,7 +124,11 @@ ExitCode run(const Common& common, const Change& change, const ChangeFlags& flag
         return ExitCode::failed;
     }
     Tally tally;
+    ProgressBar bar("record", ids.size());
+    std::uint64_t tried = 0;
     for (const std::string& id : ids) {
+        bar.show(tried, tried);
+        ++tried;
         try {
             look_up(id, [&] { (outbox.*change.apply)(id, flags.force); });
             tally.done();
@@ -134,6 +136,7 @@ ExitCode run(const Common& common, const Change& change, const ChangeFlags& flag
             tally.failed(id, error);
         }
     }
+    bar.erase();
     return tally.report(common, change);
 }
 

@@ -85,7 +85,12 @@ class Drain {
           length_(flags.deadline.given() ? parse_duration("--deadline", flags.deadline.text,
                                                           milliseconds(0), std::chrono::days(365))
                                          : milliseconds(30'000)),
-          options_(options(common, flags)) {}
+          options_(options(common, flags)),
+          endpoint_source_(flags.sending.endpoint.given() ? "--endpoint: "
+                                                          : "AGENTSIGHT_API_ENDPOINT: "),
+          key_source_(flags.sending.credential_file.given()
+                          ? "--credential-file: "
+                          : "AGENTSIGHT_API_KEY or AGENTSIGHT_JWT: ") {}
 
     ExitCode run() {
         {
@@ -122,6 +127,23 @@ class Drain {
         return options;
     }
 
+    /// What only the library can judge, the form of an endpoint or of a credential, is the
+    /// flag's fault here.
+    std::unique_ptr<ConversationManager> open() const {
+        try {
+            return std::make_unique<ConversationManager>(options_);
+        } catch (const Error& error) {
+            const std::string_view words = error.what();
+            if (error.code() != errc::invalid_option) {
+                throw;
+            }
+            const std::string source = words.starts_with("option endpoint")     ? endpoint_source_
+                                       : words.starts_with("option credential") ? key_source_
+                                                                                : "";
+            throw UsageError(source + std::string(words));
+        }
+    }
+
     std::string other_words() const {
         const std::string pid = std::to_string(other_->pid);
         return other_->stopped ? "process " + pid +
@@ -133,7 +155,8 @@ class Drain {
 
     Verdict send() {
         const auto deadline = steady_clock::now() + length_;
-        ConversationManager manager(options_);
+        const std::unique_ptr<ConversationManager> owner = open();
+        ConversationManager& manager = *owner;
         std::signal(SIGINT, note_interrupt);
         std::signal(SIGTERM, note_interrupt);
         Verdict verdict = Verdict::going_on;
@@ -261,6 +284,7 @@ class Drain {
     const Common& common_;
     const milliseconds length_;
     const Options options_;
+    const std::string endpoint_source_, key_source_;  ///< "--endpoint: "
     Status first_, last_;
     bool looked_before_ = false;    ///< our own drain had looked when `last_` was taken
     std::optional<Drainer> other_;  ///< another process, as it was at the beginning

@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "output.hpp"
+#include "progress_bar.hpp"
 #include "record_json.hpp"
 #include "verbs.hpp"
 
@@ -11,13 +12,15 @@ ExitCode run(const Common& common, const FilterFlags& flags) {
     const Filter filter = flags.filter();
     const Outbox outbox(common.path(), OutboxMode::read_only);
     complain("export shows comments and metadata in full; keep it as private as the outbox");
-    Progress progress;
+    // Records on the terminal and a bar between them would be read by nobody.
+    const bool wants_bar = !is_terminal(Stream::out) && is_terminal(Stream::error);
+    ProgressBar bar("record", wants_bar ? outbox.count(filter) : 0);
     std::uint64_t count = 0;
     outbox.for_each(filter, [&](const Record& record) {
         print_json(to_json(record, Reveal::yes));
-        constexpr std::uint64_t every = 1000;
-        if (++count % every == 0 && !is_terminal(Stream::out)) {
-            progress.show(std::to_string(count) + " records");
+        ++count;
+        if (wants_bar) {
+            bar.show(count, count);
         }
         return true;
     });

@@ -1,135 +1,54 @@
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <memory>
 #include <vector>
 
-#include "json_line.hpp"
+#include "import_line.hpp"
+#include "line_reader.hpp"
 #include "output.hpp"
+#include "progress_bar.hpp"
 #include "text.hpp"
 #include "verbs.hpp"
 
 namespace agentsight::tool {
 namespace {
 
-/// The longest line that can hold a feedback: 5000 code points and the largest metadata that
-/// can be configured, every byte of them escaped.
-constexpr std::size_t max_line_bytes = std::size_t{32} << 20;
+/// Longer than any line within the rules: 5000 code points of comment and 256 KiB of metadata,
+/// every character of them escaped, take 1.7 MB. A bound on the memory one line may cost.
+constexpr std::size_t max_line_bytes = std::size_t{4} << 20;
 
-/// A line that breaks a rule; the message repeats nothing of it.
-class BadLine : public std::runtime_error {
-  public:
-    using std::runtime_error::runtime_error;
-};
-
-/// One feedback as a line of JSON has it. Owns what the views of a Feedback point to.
-class Line {
-  public:
-    explicit Line(std::string_view text) {
-        const auto members = object_members(text);
-        if (!members) {
-            throw BadLine("not one JSON object");
-        }
-        for (const JsonMember& member : *members) {
-            take(member);
-        }
-        if (conversation_id_.has_value() == conversation_.has_value()) {
-            throw BadLine("needs one of conversation_id and conversation");
-        }
-        if (!sentiment_) {
-            throw BadLine("needs a sentiment");
-        }
-    }
-
-    bool has_id() const { return id_.has_value(); }
-    /// `export` wrote it of a record that is done with: stored again, it would be sent again.
-    bool is_done_with() const { return state_ == "delivered" || state_ == "discarded"; }
-
-    Feedback feedback() const {
-        Feedback feedback{
-            conversation_ ? ConversationRef(*conversation_) : ConversationRef(*conversation_id_),
-            *sentiment_};
-        if (comment_) {
-            feedback.comment = *comment_;
-        }
-        feedback.metadata_json = metadata_;
-        feedback.id = id_ ? std::string_view(*id_) : std::string_view{};
-        return feedback;
-    }
-
-  private:
-    void take(const JsonMember& member) {
-        if (member.raw == "null") {
-            return;
-        }
-        if (member.name == "id") {
-            set(id_, member);
-            if (id_->empty()) {
-                throw BadLine("id must not be empty");
-            }
-        } else if (member.name == "conversation_id") {
-            set(conversation_id_, member);
-        } else if (member.name == "sentiment") {
-            set(sentiment_, member);
-        } else if (member.name == "comment") {
-            set(comment_, member);
-        } else if (member.name == "metadata") {
-            if (!metadata_.empty()) {
-                throw BadLine("metadata is named twice");
-            }
-            metadata_ = member.raw;
-        } else if (member.name == "conversation") {
-            set_conversation(member);
-        } else if (member.name == "state" && member.raw.starts_with('"')) {
-            state_ = nlohmann::json::parse(member.raw).get<std::string>();
-        }
-        // Other members are what `export` adds: its lines can be imported as they are.
-    }
-
-    static void set(std::optional<std::string>& field, const JsonMember& member) {
-        if (field) {
-            throw BadLine(member.name + " is named twice");
-        }
-        if (!member.raw.starts_with('"')) {
-            throw BadLine(member.name + " must be a string");
-        }
-        field = nlohmann::json::parse(member.raw).get<std::string>();
-    }
-
-    void set_conversation(const JsonMember& member) {
-        if (conversation_) {
-            throw BadLine("conversation is named twice");
-        }
-        try {
-            conversation_ = parse_database_id(std::string(member.raw));
-        } catch (const UsageError&) {
-            throw BadLine("conversation must be a whole number, at least 1");
-        }
-    }
-
-    std::optional<std::string> id_, conversation_id_, sentiment_, comment_;
-    std::optional<std::uint64_t> conversation_;
-    std::string metadata_;
-    std::string state_;
-};
+/// What is committed at once; see Outbox::submit_many.
+constexpr std::size_t batch_lines = 64;
+constexpr std::size_t batch_bytes = std::size_t{1} << 20;
 
 class Import {
   public:
     Import(const Common& common, std::istream& input, std::uint64_t size)
-        : common_(common), input_(input), size_(size), outbox_(common.path(), OutboxMode::create) {}
+        : common_(common),
+          input_(input),
+          reader_(input, max_line_bytes),
+          outbox_(common.path(), OutboxMode::create),
+          bar_("line", size) {
+        lines_.reserve(batch_lines);  // the views point into them
+    }
 
     ExitCode run() {
-        std::string line;
-        while (read_line(line)) {
-            ++number_;
-            show_progress();
-            if (line.find_first_not_of(" \t\r") != std::string::npos) {
-                take(line);
+        std::string text;
+        while (reader_.next(text)) {
+            bar_.show(reader_.number(), reader_.bytes());
+            take(text);
+            if (lines_.size() == batch_lines || bytes_ >= batch_bytes ||
+                rejected_.size() == batch_lines) {
+                commit();
             }
         }
-        progress_.erase();
+        commit();
+        bar_.erase();
         if (input_.bad()) {
-            throw std::runtime_error("cannot read on after line " + std::to_string(number_) +
+            throw std::runtime_error("cannot read on after line " +
+                                     std::to_string(reader_.number()) +
                                      "; import again: lines with an id are not stored twice");
         }
         report();
@@ -137,90 +56,89 @@ class Import {
     }
 
   private:
-    /// False at the end. A line over the bound is skipped and counted as bad.
-    bool read_line(std::string& line) {
-        line.clear();
-        bool is_too_long = false;
-        std::streambuf& buffer = *input_.rdbuf();
-        while (true) {
-            const int byte = buffer.sbumpc();
-            if (byte == std::char_traits<char>::eof()) {
-                break;
-            }
-            ++bytes_;
-            if (byte == '\n') {
-                return note_length(is_too_long, line);
-            }
-            if (line.size() == max_line_bytes) {
-                is_too_long = true;
-            } else {
-                line.push_back(static_cast<char>(byte));
-            }
-        }
-        return !line.empty() && note_length(is_too_long, line);
-    }
-
-    bool note_length(bool is_too_long, std::string& line) {
-        if (is_too_long) {
-            line = "too long";  // not JSON: reported as a bad line with its number
-        }
-        return true;
-    }
-
     void take(const std::string& text) {
+        if (reader_.is_too_long()) {
+            return reject(reader_.number(), "longer than 4 MiB");
+        }
+        if (text.find_first_not_of(" \t\r") == std::string::npos) {
+            return;
+        }
         try {
-            const Line line(text);
+            ImportLine line(text);
             if (line.is_done_with()) {
                 ++done_with_;
                 return;
             }
-            const Receipt receipt = outbox_.submit(line.feedback());
-            ++(receipt.stored ? stored_ : already_there_);
-            without_id_ += line.has_id() ? 0 : 1;
+            lines_.push_back(std::move(line));
+            numbers_.push_back(reader_.number());
+            bytes_ += text.size();
         } catch (const BadLine& error) {
-            reject(error.what());
-        } catch (const Error& error) {
-            if (!is_validation_error(error.code()) && error.code() != errc::id_conflict) {
-                progress_.erase();
-                throw Error(static_cast<errc>(error.code().value()),
-                            "stopped at line " + std::to_string(number_) + ": " + error.what() +
-                                "; then import again: lines with an id are not stored twice");
-            }
-            reject(error.what());
+            reject(reader_.number(), error.what());
         }
     }
 
-    void reject(const std::string& why) {
+    /// Durable on return.
+    void commit() {
+        std::vector<ImportedFeedback> feedbacks;
+        feedbacks.reserve(lines_.size());
+        for (const ImportLine& line : lines_) {
+            feedbacks.push_back(line.feedback());
+        }
+        const std::vector<SubmitOutcome> outcomes = outbox_.submit_many(feedbacks);
+        for (std::size_t i = 0; i < outcomes.size(); ++i) {
+            settle(lines_[i], numbers_[i], outcomes[i]);
+        }
+        tell_rejected();
+        lines_.clear();
+        numbers_.clear();
+        bytes_ = 0;
+    }
+
+    void settle(const ImportLine& line, std::uint64_t number, const SubmitOutcome& outcome) {
+        if (!outcome.error) {
+            ++(outcome.receipt.stored ? stored_ : already_there_);
+            without_id_ += line.has_id() ? 0 : 1;
+            unknown_ += outcome.receipt.stored && line.may_have_arrived() ? 1 : 0;
+        } else if (is_validation_error(outcome.error) || outcome.error == errc::id_conflict) {
+            reject(number, outcome.message);
+        } else {
+            bar_.erase();
+            throw Error(static_cast<errc>(outcome.error.value()),
+                        "stopped at line " + std::to_string(number) + ": " + outcome.message +
+                            "; then import again: lines with an id are not stored twice");
+        }
+    }
+
+    void reject(std::uint64_t number, std::string why) {
+        rejected_.push_back({number, std::move(why)});
+    }
+
+    /// In the order of the lines: some are found bad when read, some when submitted.
+    void tell_rejected() {
+        std::sort(rejected_.begin(), rejected_.end(),
+                  [](const Rejected& a, const Rejected& b) { return a.number < b.number; });
         constexpr std::uint64_t most_shown = 20;
-        if (++bad_ <= most_shown) {
-            progress_.erase();
-            complain("line " + std::to_string(number_) + ": " + why);
-        }
-    }
-
-    void show_progress() {
-        constexpr std::uint64_t every = 256;
-        if (number_ % every != 1 || !progress_.is_shown()) {
-            return;
-        }
-        std::string text = counted(number_, "line");
-        if (size_ > 0) {
-            constexpr std::uint64_t width = 30;
-            const std::uint64_t done = std::min(bytes_, size_) * width / size_;
-            std::string bar;
-            for (std::uint64_t i = 0; i < width; ++i) {
-                bar += i < done ? "█" : "░";
+        for (const Rejected& line : rejected_) {
+            if (++bad_ <= most_shown) {
+                bar_.erase();
+                complain("line " + std::to_string(line.number) + ": " + line.why);
+            } else if (bad_ == most_shown + 1) {
+                bar_.erase();
+                complain("more bad lines follow; they are counted, not shown");
             }
-            text =
-                bar + " " + std::to_string(std::min(bytes_, size_) * 100 / size_) + " %  " + text;
         }
-        progress_.show(text);
+        rejected_.clear();
     }
 
     void report() const {
         if (done_with_ > 0) {
             complain(counted(done_with_, "line") +
                      " passed over: delivered or discarded, as exported");
+        }
+        if (unknown_ > 0) {
+            complain(counted(unknown_, "record") +
+                     " may have arrived already; see `agentsight-outbox list --state unknown` and "
+                     "settle each with `resolve`");
         }
         if (without_id_ > 0) {
             complain(counted(without_id_, "line") +
@@ -233,6 +151,7 @@ class Import {
             json["bad"] = bad_;
             json["without_id"] = without_id_;
             json["done_with"] = done_with_;
+            json["unknown"] = unknown_;
             print_json(json);
             return;
         }
@@ -242,17 +161,28 @@ class Import {
 
     const Common& common_;
     std::istream& input_;
-    const std::uint64_t size_;  ///< of the file; 0 where not known
+    LineReader reader_;
     Outbox outbox_;
-    Progress progress_;
-    std::uint64_t number_ = 0, bytes_ = 0;
+    ProgressBar bar_;
+    struct Rejected {
+        std::uint64_t number;
+        std::string why;
+    };
+    std::vector<Rejected> rejected_;  ///< not yet told
+    std::vector<ImportLine> lines_;   ///< not yet committed
+    std::vector<std::uint64_t> numbers_;
+    std::size_t bytes_ = 0;  ///< of them
     std::uint64_t stored_ = 0, already_there_ = 0, bad_ = 0, without_id_ = 0;
     std::uint64_t done_with_ = 0;  ///< delivered or discarded where they were exported
+    std::uint64_t unknown_ = 0;    ///< may have arrived from where they were exported
 };
 
 ExitCode import(const Common& common, const std::string& file) {
     if (file == "-") {
         return Import(common, std::cin, 0).run();
+    }
+    if (file.empty()) {
+        throw UsageError("FILE: must not be empty; name a file, or - for standard input");
     }
     std::error_code ec;
     if (std::filesystem::is_directory(file, ec)) {

@@ -11,6 +11,33 @@ struct SubmitFlags {
     TextFlag conversation_id, conversation, sentiment, comment, metadata, id;
 };
 
+/// The flag that gave what breaks the rule.
+std::string flag_of(const std::error_code& code, const SubmitFlags& flags) {
+    if (code == errc::record_id_invalid) {
+        return "--id";
+    }
+    if (code == errc::sentiment_invalid) {
+        return "--sentiment";
+    }
+    if (code == errc::comment_too_long || code == errc::comment_not_utf8 ||
+        code == errc::comment_has_nul) {
+        return "--comment";
+    }
+    const bool is_id = code.value() <= static_cast<int>(errc::id_has_nul);
+    return !is_id                       ? "--metadata"
+           : flags.conversation.given() ? "--conversation"
+                                        : "--conversation-id";
+}
+
+/// Before the outbox is opened, which would make it where it is missing.
+void check(const Feedback& feedback, const SubmitFlags& flags) {
+    try {
+        Outbox::validate(feedback);
+    } catch (const Error& error) {
+        throw UsageError(flag_of(error.code(), flags) + ": " + error.what());
+    }
+}
+
 ExitCode submit(const Common& common, const SubmitFlags& flags) {
     if (!flags.conversation_id.given() && !flags.conversation.given()) {
         throw UsageError("--conversation-id or --conversation is required");
@@ -27,6 +54,7 @@ ExitCode submit(const Common& common, const SubmitFlags& flags) {
     feedback.metadata_json = flags.metadata.text;
     feedback.id = flags.id.text;
 
+    check(feedback, flags);
     Outbox outbox(common.path(), OutboxMode::create);
     const Receipt receipt = outbox.submit(feedback);
     if (common.json) {

@@ -1,5 +1,5 @@
-#include <array>
-#include <map>
+#include <optional>
+#include <vector>
 
 #include "output.hpp"
 #include "text.hpp"
@@ -10,89 +10,56 @@ namespace {
 
 struct Findings {
     std::vector<std::string> problems;
-    std::uint64_t records_read = 0;
+    std::optional<std::uint64_t> records;  ///< none: they cannot be counted
 };
 
-void check_ledger(const Status& status, Findings& findings) {
-    const std::uint64_t sum = status.delivered + status.waiting + status.claimed + status.unknown +
-                              status.dead + status.discarded + status.dropped;
-    if (sum != status.accepted) {
-        findings.problems.push_back(
-            "the ledger does not add up: " + std::to_string(status.accepted) + " accepted, " +
-            std::to_string(sum) + " accounted for");
-    }
-}
-
-bool is_same(const Status& one, const Status& other) {
-    return one.accepted == other.accepted && one.waiting == other.waiting &&
-           one.claimed == other.claimed && one.unknown == other.unknown && one.dead == other.dead &&
-           one.delivered == other.delivered && one.discarded == other.discarded &&
-           one.dropped == other.dropped;
-}
-
-/// Reads every record and compares the counts. An application may be at work: the counts
-/// are compared only where nothing changed meanwhile; false where something did.
-bool check_records(const Outbox& outbox, Findings& findings) {
-    const Status before = outbox.status();
-    check_ledger(before, findings);
-    std::map<RecordState, std::uint64_t> counts;
-    findings.records_read = 0;
-    outbox.for_each({}, [&](const Record& record) {
-        ++counts[record.state];
-        ++findings.records_read;
-        return true;
-    });
-    if (!is_same(before, outbox.status())) {
-        return false;
-    }
-    struct Expected {
-        RecordState state;
-        std::uint64_t count;
-    };
-    // Delivered and discarded ones are kept only as far as the history reaches.
-    for (const Expected& expected : {Expected{RecordState::waiting, before.waiting},
-                                     Expected{RecordState::claimed, before.claimed},
-                                     Expected{RecordState::unknown, before.unknown},
-                                     Expected{RecordState::dead, before.dead}}) {
-        if (counts[expected.state] != expected.count) {
-            findings.problems.push_back(std::to_string(expected.count) + " records should be " +
-                                        std::string(to_string(expected.state)) + ", but " +
-                                        std::to_string(counts[expected.state]) + " are");
+/// That it cannot even be opened is a finding too.
+Findings examine(const Common& common) {
+    Findings findings;
+    try {
+        const Outbox outbox(common.path(), OutboxMode::read_only);
+        findings.problems = outbox.verify();
+        findings.records = outbox.count({});
+    } catch (const Error& error) {
+        if (error.code() != errc::damaged) {
+            throw;
+        }
+        if (findings.problems.empty()) {
+            findings.problems.push_back(error.what());
         }
     }
-    return true;
+    return findings;
 }
 
 ExitCode verify(const Common& common) {
-    const Outbox outbox(common.path(), OutboxMode::read_only);
-    Findings findings;
-    constexpr int most_tries = 3;
-    bool compared = false;
-    for (int i = 0; i < most_tries && !compared && findings.problems.empty(); ++i) {
-        compared = check_records(outbox, findings);
-    }
+    const auto [problems, records] = examine(common);
     if (common.json) {
         Json json;
-        json["ok"] = findings.problems.empty();
-        json["records"] = findings.records_read;
-        json["counts_compared"] = compared;
-        json["problems"] = findings.problems;
+        json["ok"] = problems.empty();
+        json["records"] = records ? Json(*records) : Json(nullptr);
+        json["problems"] = problems;
         print_json(json);
-    } else if (findings.problems.empty()) {
-        print_line("sound: " + counted(findings.records_read, "record") +
-                   " read, the ledger adds up" +
-                   (compared ? ", the counts agree" : " (the counts kept changing)"));
+    } else if (problems.empty()) {
+        print_line("sound: " + counted(records.value_or(0), "record") +
+                   ", the file is whole, the ledger adds up, the counts agree");
     }
-    for (const std::string& problem : findings.problems) {
+    for (const std::string& problem : problems) {
         complain(problem);
     }
-    return findings.problems.empty() ? ExitCode::done : ExitCode::damaged;
+    if (!problems.empty()) {
+        complain(
+            "the outbox is damaged: `agentsight-outbox salvage` rescues what is readable; the "
+            "damaged file is kept");
+    }
+    return problems.empty() ? ExitCode::done : ExitCode::damaged;
 }
 
 }  // namespace
 
 void add_verify(CLI::App& app, Invocation& invocation) {
-    CLI::App* verb = add_verb(app, invocation, "verify", "Read every record and check the ledger",
+    CLI::App* verb = add_verb(app, invocation, "verify",
+                              "Check the file, the ledger against a recount, and the order of "
+                              "records; changes nothing",
                               "verify --json");
     verb->callback(
         [&invocation] { invocation.run = [&invocation] { return verify(invocation.common); }; });

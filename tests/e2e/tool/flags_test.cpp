@@ -1,4 +1,4 @@
-#include "tool.hpp"
+#include "help.hpp"
 
 // Bad flags and values: one clear line that names the flag and the rule, exit 2, nothing
 // changed.
@@ -34,23 +34,23 @@ TEST_CASE("a bad flag or value ends with 2 and a line that names it, and stores 
         {{"status", "--outbox", ""}, "--outbox"},
         {{"submit"}, "--sentiment"},
         {{"submit", "--sentiment", "positive"}, "--conversation-id or --conversation"},
-        {{"submit", "--sentiment", "positive", "--conversation-id", ""}, "conversation_id"},
+        {{"submit", "--sentiment", "positive", "--conversation-id", ""}, "--conversation-id: "},
         {{"submit", "--sentiment", "positive", "--conversation", "0"}, "--conversation"},
         {{"submit", "--sentiment", "positive", "--conversation", "-4"}, "--conversation"},
         {{"submit", "--sentiment", "positive", "--conversation", "4x"}, "--conversation"},
         {{"submit", "--sentiment", "positive", "--conversation", "18446744073709551616"},
          "--conversation"},
         {submit_with({"--conversation", "4"}), "excludes"},
-        {{"submit", "--sentiment", "Positive", "--conversation", "4"}, "sentiment"},
-        {submit_with({"--comment", std::string(5001, 'x')}), "5000"},
-        {submit_with({"--comment", "\xff"}), "UTF-8"},
+        {{"submit", "--sentiment", "Positive", "--conversation", "4"}, "--sentiment: "},
+        {submit_with({"--comment", std::string(5001, 'x')}), "--comment: "},
+        {submit_with({"--comment", "\xff"}), "--comment: "},
         {submit_with({"--metadata", ""}), "--metadata"},
-        {submit_with({"--metadata", "{"}), "metadata"},
-        {submit_with({"--metadata", "[1]"}), "metadata"},
-        {submit_with({"--metadata", "{\"a\":1,\"a\":2}"}), "metadata"},
-        {submit_with({"--metadata", "{\"a\":18446744073709551616}"}), "metadata"},
+        {submit_with({"--metadata", "{"}), "--metadata: "},
+        {submit_with({"--metadata", "[1]"}), "--metadata: "},
+        {submit_with({"--metadata", "{\"a\":1,\"a\":2}"}), "--metadata: "},
+        {submit_with({"--metadata", "{\"a\":18446744073709551616}"}), "--metadata: "},
         {submit_with({"--id", ""}), "--id"},
-        {submit_with({"--id", "not-a-uuid"}), "UUID"},
+        {submit_with({"--id", "not-a-uuid"}), "--id: "},
         {submit_with({"--sentiment", "negative"}), "--sentiment"},
         {{"list", "--limit", "0"}, "--limit"},
         {{"list", "--limit", "ten"}, "--limit"},
@@ -82,13 +82,28 @@ TEST_CASE("a bad flag or value ends with 2 and a line that names it, and stores 
         {{"resolve", "x"}, "--delivered or --resend"},
         {{"resolve", "x", "--delivered", "--resend"}, "--delivered or --resend"},
         {{"resolve", "x", "--resend", "--server-id", "4"}, "--server-id"},
+        {{"resolve", "x", "--delivered", "--server-id", ""}, "--server-id"},
         {{"import"}, "FILE"},
+        {{"import", ""}, "FILE"},
+        {{"requeue", "--all", "--yes", "--state", "asleep"}, "--state"},
+        {{"discard", "--all", "--yes", "--since", "soon"}, "--since"},
+        {{"export", "--conversation", "none"}, "--conversation"},
+        {{"export", "--conversation", "1", "--conversation-id", "x"}, "excludes"},
+        {{"watch", "--every", "99ms"}, "--every"},
+        {{"watch", "--every", "2h"}, "--every"},
+        {{"watch", "--every", "often"}, "--every"},
+        {{"watch", "--count", "0"}, "--count"},
+        {{"purge"}, "--delivered-before"},
+        {{"purge", "--yes"}, "--delivered-before"},
+        {{"purge", "--delivered-before", "soon"}, "--delivered-before"},
+        {{"purge", "--delivered-before", ""}, "--delivered-before"},
+        {{"salvage", "file"}, "too many"},
+        {{"compact", "--yes"}, "--yes"},
     };
     for (const Refusal& refusal : refusals) {
         CAPTURE(refusal.arguments);
         check_refused(tool(refusal.arguments), 2, refusal.words);
-        // A submit looks at its words only when it has an outbox to put them in.
-        CHECK((!fs::exists(tool.path()) || tool.status().at("accepted") == 0));
+        CHECK(fs::is_empty(tool.folder.path()));
     }
 }
 
@@ -98,7 +113,7 @@ TEST_CASE("a bad endpoint ends a drain with 2 and changes nothing") {
     for (const char* endpoint : {"ftp://host", "http://", "http://a b", "http://h\r\nX: y",
                                  "no url", "http://user:pass@h", "http://h:99999"}) {
         CAPTURE(endpoint);
-        check_refused(tool({"drain", "--endpoint", endpoint}), 2, "endpoint");
+        check_refused(tool({"drain", "--endpoint", endpoint}), 2, "--endpoint: ");
     }
     CHECK(tool.status().at("waiting") == 1);
 }
@@ -124,17 +139,79 @@ TEST_CASE("values that look like flags are taken as values") {
     CHECK(records[3]["comment"] == "[a,b]");
 }
 
+namespace {
+
+/// Words with which the verb would do its work, but for the flag that is looked at.
+std::vector<std::string> sound_use(const std::string& verb, const std::string& flag) {
+    const std::string id = "0193b5a0-7e2c-7d11-8f00-3c5a9e1f2b44";
+    std::vector<std::string> words{verb};
+    const auto add = [&](const std::string& name, const std::string& value) {
+        if (name != flag) {
+            words.insert(words.end(), {name, value});
+        }
+    };
+    if (verb == "submit") {
+        add("--sentiment", "positive");
+        if (flag != "--conversation" && flag != "--conversation-id") {
+            add("--conversation-id", "c");
+        }
+    } else if (verb == "import") {
+        words.push_back("-");
+    } else if (verb == "purge") {
+        add("--delivered-before", "1d");
+    } else if (verb == "resolve") {
+        words.push_back(id);
+        if (flag != "--resend" && flag != "--delivered") {
+            words.push_back("--delivered");
+        }
+    } else if (verb == "requeue" || verb == "discard" || verb == "show") {
+        words.push_back(id);
+    }
+    return words;
+}
+
+}  // namespace
+
+TEST_CASE("every flag of every verb: without its value, with an empty one, with one too many") {
+    const Tool tool;
+    tool.submit();
+    const auto before = tool.json({"list", "--reveal"});
+    for (const std::string& verb : verbs(tool)) {
+        for (const Flag& flag : flags(tool, verb)) {
+            if (flag.name == "--help") {
+                continue;
+            }
+            CAPTURE(verb);
+            CAPTURE(flag.name);
+            std::vector<std::string> words = sound_use(verb, flag.name);
+            if (!flag.takes_value) {
+                words.push_back(flag.name + "=perhaps");
+                check_refused(tool(words), 2, flag.name);
+                continue;
+            }
+            words.push_back(flag.name);
+            check_refused(tool(words), 2, flag.name);
+            if (flag.name == "--comment") {
+                continue;  // empty is none
+            }
+            words.push_back("");
+            const bool is_filter = verb == "requeue" || verb == "discard";
+            check_refused(tool(words), 2, is_filter && flag.name != "--outbox" ? "--" : flag.name);
+        }
+    }
+    CHECK(tool.json({"list", "--reveal"}) == before);
+    CHECK(tool.status()["hold"] == nullptr);
+}
+
 TEST_CASE("help and version end with 0, for every verb, with an example") {
     const Tool tool;
     CHECK(tool({"--version"}).out.starts_with("agentsight-outbox 0."));
     CHECK(tool({"--help"}).code == 0);
-    for (const char* verb :
-         {"submit", "import", "drain", "status", "list", "show", "requeue", "discard", "resolve",
-          "hold", "release", "export", "verify", "metrics"}) {
+    for (const std::string& verb : verbs(tool)) {
         CAPTURE(verb);
         const Run run = tool({verb, "--help"});
         CHECK(run.code == 0);
-        CHECK(run.out.find(std::string("agentsight-outbox ") + verb) != std::string::npos);
+        CHECK(run.out.find("agentsight-outbox " + verb) != std::string::npos);
         CHECK(run.out.find("Example:") != std::string::npos);
         CHECK(run.out.find("--outbox") != std::string::npos);
         CHECK(run.out.find("--json") != std::string::npos);

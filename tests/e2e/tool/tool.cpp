@@ -4,8 +4,12 @@
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
+#include <utmp.h>
 
 #include <algorithm>
 #include <array>
@@ -97,15 +101,20 @@ void pause_for(int ms) {
     ::poll(&nothing, 1, ms);
 }
 
-int wait_for(pid_t pid) {
+int wait_for(pid_t pid, long* peak_kb = nullptr) {
     const auto deadline = steady_clock::now() + patience;
     int status = 0;
     pid_t reaped = 0;
-    while ((reaped = ::waitpid(pid, &status, WNOHANG)) == 0 || (reaped < 0 && errno == EINTR)) {
+    rusage usage{};
+    while ((reaped = ::wait4(pid, &status, WNOHANG, &usage)) == 0 ||
+           (reaped < 0 && errno == EINTR)) {
         if (steady_clock::now() > deadline) {
             ::kill(pid, SIGKILL);
         }
         pause_for(1);
+    }
+    if (peak_kb != nullptr) {
+        *peak_kb = usage.ru_maxrss;
     }
     return reaped > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
@@ -128,7 +137,7 @@ Run run_program(const std::filesystem::path& program, const std::vector<std::str
         image.execute();
     }
     Run run;
-    run.code = wait_for(pid);
+    run.code = wait_for(pid, &run.peak_kb);
     run.out = out.read();
     run.err = err.read();
     return run;
@@ -166,6 +175,96 @@ Run run_on_terminal(const std::filesystem::path& program, const std::vector<std:
     run.code = wait_for(pid);
     ::close(terminal);
     return run;
+}
+
+TerminalSession::TerminalSession(const std::filesystem::path& program,
+                                 const std::vector<std::string>& arguments,
+                                 const Environment& environment, unsigned short columns,
+                                 unsigned short rows)
+    : screen_(columns, rows) {
+    Image image(program, arguments, environment);
+    winsize size{.ws_row = rows, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
+    if (::openpty(&terminal_, &keeper_, nullptr, nullptr, &size) != 0 || (pid_ = ::fork()) < 0) {
+        throw std::system_error(errno, std::generic_category(), "openpty or fork");
+    }
+    if (pid_ == 0) {
+        ::close(terminal_);
+        ::login_tty(keeper_);
+        image.execute();
+    }
+}
+
+TerminalSession::~TerminalSession() {
+    if (!ended_) {
+        ::kill(pid_, SIGKILL);
+        wait_for(pid_);
+    }
+    ::close(terminal_);
+    ::close(keeper_);
+}
+
+/// False where nothing came for a while.
+bool TerminalSession::read_some() {
+    std::array<char, 4096> buffer{};
+    pollfd entry{.fd = terminal_, .events = POLLIN, .revents = 0};
+    if (::poll(&entry, 1, 10) <= 0) {
+        return false;
+    }
+    const ssize_t n = ::read(terminal_, buffer.data(), buffer.size());
+    if (n <= 0) {
+        return false;
+    }
+    const std::string_view bytes(buffer.data(), static_cast<std::size_t>(n));
+    output_ += bytes;
+    screen_.write(bytes);
+    return true;
+}
+
+bool TerminalSession::until_shown(const std::string& words) {
+    const auto deadline = steady_clock::now() + patience;
+    while (!screen_.shows(words)) {
+        siginfo_t info{};
+        ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
+        const bool is_over = info.si_pid != 0;
+        if ((!read_some() && is_over) || steady_clock::now() > deadline) {
+            return screen_.shows(words);
+        }
+    }
+    return true;
+}
+
+int TerminalSession::until_ended() {
+    const auto deadline = steady_clock::now() + patience;
+    siginfo_t info{};
+    while (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == 0 && steady_clock::now() < deadline) {
+        read_some();
+    }
+    const int code = wait_for(pid_);
+    ended_ = true;
+    while (read_some()) {
+    }
+    return code;
+}
+
+void TerminalSession::type(const std::string& keys) {
+    REQUIRE(::write(terminal_, keys.data(), keys.size()) == static_cast<ssize_t>(keys.size()));
+}
+
+void TerminalSession::send(int signal) {
+    ::kill(pid_, signal);
+}
+
+void TerminalSession::resize(unsigned short columns, unsigned short rows) {
+    const winsize size{.ws_row = rows, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
+    screen_ = TerminalScreen(columns, rows);
+    ::ioctl(terminal_, TIOCSWINSZ, &size);
+}
+
+bool TerminalSession::is_cooked() const {
+    termios mode{};
+    return ::tcgetattr(keeper_, &mode) == 0 && (mode.c_lflag & ICANON) != 0 &&
+           (mode.c_lflag & ECHO) != 0;
 }
 
 nlohmann::json Tool::json(std::vector<std::string> arguments) const {

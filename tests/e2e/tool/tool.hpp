@@ -12,6 +12,7 @@
 #include "agentsight/agentsight.hpp"
 #include "sandbox/server.hpp"
 #include "support/temporary_folder.hpp"
+#include "support/terminal_screen.hpp"
 
 namespace agentsight::test {
 
@@ -20,6 +21,7 @@ struct Run {
     int code = -1;  ///< -1: ended by a signal, or took too long and was killed
     std::string out;
     std::string err;
+    long peak_kb = 0;  ///< its resident memory
 };
 
 using Environment = std::map<std::string, std::string>;
@@ -33,6 +35,41 @@ Run run_program(const std::filesystem::path& program, const std::vector<std::str
 /// streams, is `out`.
 Run run_on_terminal(const std::filesystem::path& program, const std::vector<std::string>& arguments,
                     const Environment& environment, const std::string& answer = {});
+
+/// A program on a terminal that a test looks at and types on.
+class TerminalSession {
+  public:
+    TerminalSession(const std::filesystem::path& program, const std::vector<std::string>& arguments,
+                    const Environment& environment, unsigned short columns = 100,
+                    unsigned short rows = 40);
+    ~TerminalSession();
+    TerminalSession(const TerminalSession&) = delete;
+    TerminalSession& operator=(const TerminalSession&) = delete;
+
+    /// Reads until the screen shows the words; false once the program has ended without.
+    bool until_shown(const std::string& words);
+    /// Reads until the program has ended; its exit code, -1 where a signal ended it.
+    int until_ended();
+    void type(const std::string& keys);
+    void send(int signal);
+    void resize(unsigned short columns, unsigned short rows);
+    /// Whether keys are echoed and lines edited, as a shell leaves a terminal.
+    bool is_cooked() const;
+
+    const TerminalScreen& screen() const { return screen_; }
+    const std::string& output() const { return output_; }
+    int pid() const { return pid_; }
+
+  private:
+    bool read_some();
+
+    int terminal_ = -1;
+    int keeper_ = -1;  ///< the program's end, held open so that its modes can be looked at
+    int pid_ = -1;
+    bool ended_ = false;
+    TerminalScreen screen_;
+    std::string output_;
+};
 
 inline constexpr const char* write_key = "ags_0123456789abcdef0123456789abcdef_012345";
 

@@ -1,0 +1,131 @@
+// The tool on many records: import against raw batched inserts in the same run, the first
+// page of list, status and show, and the memory that import and export take.
+//
+//   bench-tool [RECORDS]          default: 1,000,000, in 20 rounds
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <fstream>
+
+#include "bench/baselines.hpp"
+#include "bench/bench.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace {
+
+struct Ended {
+    double seconds = 0;
+    long peak_kb = 0;
+};
+
+/// Runs the tool on `outbox`, its output to a file; it must succeed.
+Ended run(const std::filesystem::path& outbox, const std::string& arguments) {
+    const std::string command = "exec '" AGENTSIGHT_OUTBOX_TOOL "' " + arguments + " --outbox '" +
+                                outbox.string() + "' > '" + outbox.string() + "-out' 2>&1";
+    Ended ended;
+    rusage usage{};
+    int status = 0;
+    ended.seconds = bench::seconds([&] {
+        const pid_t pid = ::fork();
+        if (pid == 0) {
+            ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
+            ::_exit(127);
+        }
+        ::wait4(pid, &status, 0, &usage);
+    });
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        std::fprintf(stderr, "failed: %s\n", command.c_str());
+        std::exit(1);
+    }
+    ended.peak_kb = usage.ru_maxrss;
+    return ended;
+}
+
+/// About 350 bytes of feedback a line, each with an id, as `export` writes them.
+void write_lines(const std::filesystem::path& file, std::uint64_t first, std::uint64_t count) {
+    std::ofstream stream(file);
+    const std::string comment(200, 'c');
+    char id[80];
+    for (std::uint64_t i = first; i < first + count; ++i) {
+        std::snprintf(id, sizeof id, "%08x-%04x-7%03x-8%03x-%012llx",
+                      static_cast<unsigned>(0x0198b5a0 + (i >> 16)),
+                      static_cast<unsigned>(i & 0xffff), static_cast<unsigned>(i * 7 & 0xfff),
+                      static_cast<unsigned>(i * 13 & 0xfff), static_cast<unsigned long long>(i));
+        stream << R"({"id":")" << id << R"(","conversation_id":"conversation-)" << i % 1000
+               << R"(","sentiment":"positive","comment":")" << comment
+               << R"(","metadata":{"rating":5,"would_recommend":true,"issue_resolved":true,)"
+                  R"("response_time_rating":4,"feedback_channel":"kiosk"}})"
+               << "\n";
+    }
+}
+
+double best_ms(const std::filesystem::path& outbox, const std::string& arguments) {
+    std::vector<double> times;
+    for (int i = 0; i < 15; ++i) {
+        times.push_back(run(outbox, arguments).seconds * 1000);
+    }
+    std::printf("  %-58s %10.1f ms         (%.1f ... %.1f)\n", arguments.c_str(),
+                bench::median(times), *std::min_element(times.begin(), times.end()),
+                *std::max_element(times.begin(), times.end()));
+    return bench::median(times);
+}
+
+std::string first_id(const std::filesystem::path& outbox) {
+    run(outbox, "list --limit 1 --json");
+    std::ifstream stream(outbox.string() + "-out");
+    const std::string text{std::istreambuf_iterator<char>(stream), {}};
+    return text.substr(text.find("\"id\":\"") + 6, 36);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const std::uint64_t records = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1'000'000;
+    constexpr int rounds = 20;
+    const std::uint64_t each = std::max<std::uint64_t>(records / rounds, 1'000);
+    const agentsight::test::TemporaryFolder folder;
+    const auto outbox = folder / "feedback.db";
+    const auto lines = folder / "lines";
+    bench::RawSqlite raw(folder / "raw.db");
+    const std::string raw_record(350, 'r');
+    long peak = 0;
+    std::uint64_t written = 0;
+    const auto raw_rate = [&](int batch) {
+        return static_cast<double>(each) / bench::seconds([&] {
+                   for (std::uint64_t i = 0; i < each; i += static_cast<std::uint64_t>(batch)) {
+                       raw.insert(raw_record, batch);
+                   }
+               });
+    };
+    std::vector<bench::Variant> v = {{"raw SQLite, 1000 a commit", [&] { return raw_rate(1000); }},
+                                     {"raw SQLite, 64 a commit", [&] { return raw_rate(64); }},
+                                     {"import", [&] {
+                                          write_lines(lines, written, each);
+                                          written += each;
+                                          const Ended ended =
+                                              run(outbox, "import '" + lines.string() + "'");
+                                          peak = std::max(peak, ended.peak_kb);
+                                          return static_cast<double>(each) / ended.seconds;
+                                      }}};
+    bench::run(v, rounds);
+    std::printf("%d rounds of %llu records, median (least ... most):\n", rounds,
+                static_cast<unsigned long long>(each));
+    for (const bench::Variant& variant : v) {
+        bench::print(variant, "records/s");
+    }
+    const double list = best_ms(outbox, "list");
+    const double status = best_ms(outbox, "status");
+    const double show = best_ms(outbox, "show " + first_id(outbox));
+    const Ended exported = run(outbox, "export");
+    std::printf("  %-58s %10.0f records/s\n", "export",
+                static_cast<double>(written) / exported.seconds);
+    bench::print_target("import / raw SQLite, 1000 a commit", bench::ratio(v[2], v[0]), 0.3);
+    bench::print_target("import / raw SQLite, 64 a commit", bench::ratio(v[2], v[1]), 0.3);
+    bench::print_target("list, ms", list, 50, false);
+    bench::print_target("status, ms", status, 50, false);
+    bench::print_target("show, ms", show, 50, false);
+    bench::print_target("import, peak MB", static_cast<double>(peak) / 1024, 32, false);
+    bench::print_target("export, peak MB", static_cast<double>(exported.peak_kb) / 1024, 32, false);
+    return 0;
+}

@@ -1,0 +1,202 @@
+#include <signal.h>
+
+#include <fstream>
+#include <random>
+
+#include "progress_bar.hpp"
+#include "support/child_process.hpp"
+#include "tool.hpp"
+
+// `import` and `export` of many records: batches, the bar, memory, and a kill in the middle.
+
+using namespace agentsight::test;
+using namespace std::chrono_literals;
+using agentsight::tool::progress_text;
+using nlohmann::json;
+
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool memory_is_ours = false;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr bool memory_is_ours = false;
+#else
+constexpr bool memory_is_ours = true;
+#endif
+#else
+constexpr bool memory_is_ours = true;
+#endif
+
+std::string id_of(int number) {
+    char text[40];
+    std::snprintf(text, sizeof text, "0198b5a0-%04x-7d11-8f00-%012x", number & 0xffff, number);
+    return text;
+}
+
+/// Feedbacks as another program may write them.
+std::string write_lines(const Tool& tool, int count) {
+    const std::string file = (tool.folder / ("lines-" + std::to_string(count))).string();
+    std::ofstream stream(file);
+    for (int i = 0; i < count; ++i) {
+        stream << R"({"id":")" << id_of(i) << R"(","conversation_id":"c-)" << i % 100
+               << R"(","sentiment":"neutral","comment":")" << std::string(200, 'c')
+               << R"(","metadata":{"n":)" << i << "}}\n";
+    }
+    return file;
+}
+
+}  // namespace
+
+TEST_CASE("an import killed in its middle is resumed without doubling") {
+    const unsigned seed = std::random_device{}();
+    CAPTURE(seed);
+    std::mt19937 random(seed);
+    const Tool tool;
+    constexpr int lines = 5'000;
+    const std::string file = write_lines(tool, lines);
+    std::uint64_t there = 0;
+    for (int round = 0; round < 4; ++round) {
+        const std::uint64_t more = std::uniform_int_distribution<std::uint64_t>(1, 1'000)(random);
+        ChildProcess import = ChildProcess::execute(
+            "/usr/bin/env",
+            {"AGENTSIGHT_OUTBOX=" + tool.path(), AGENTSIGHT_OUTBOX_TOOL, "import", file});
+        const std::uint64_t wanted = std::min<std::uint64_t>(there + more, lines);
+        while (!std::filesystem::exists(tool.path()) || tool({"status"}).code != 0 ||
+               tool.status()["accepted"].get<std::uint64_t>() < wanted) {
+        }
+        import.kill();
+        const auto accepted = tool.status()["accepted"].get<std::uint64_t>();
+        CHECK(accepted >= there);
+        there = accepted;
+    }
+    CHECK(tool({"import", file}).code == 0);
+    CHECK(tool.status()["accepted"] == lines);
+    CHECK(tool.json({"import", file})["already_there"] == lines);
+    CHECK(tool({"verify"}).code == 0);
+}
+
+TEST_CASE("import shows a bar on a terminal, and takes it away") {
+    const Tool tool;
+    const std::string file = write_lines(tool, 1'000);
+    Environment environment = tool.environment;
+    environment["TERM"] = "xterm";
+    TerminalSession session(AGENTSIGHT_OUTBOX_TOOL, {"import", file}, environment);
+    CHECK(session.until_ended() == 0);
+    CHECK(session.output().find("░") != std::string::npos);
+    CHECK(session.output().find(" %  ") != std::string::npos);
+    CHECK(session.screen().text() == "1000 records stored, 0 there already, 0 bad lines\n");
+    // Piped there is none.
+    CHECK(tool({"import", file}).err.empty());
+}
+
+TEST_CASE("export shows a bar on a terminal while its lines go to a file") {
+    const Tool tool;
+    REQUIRE(tool({"import", write_lines(tool, 1'000)}).code == 0);
+    Environment environment = tool.environment;
+    environment["TERM"] = "xterm";
+    const std::string file = (tool.folder / "exported").string();
+    TerminalSession session(
+        "/bin/sh", {"-c", std::string("\"") + AGENTSIGHT_OUTBOX_TOOL + "\" export > " + file},
+        environment);
+    CHECK(session.until_ended() == 0);
+    CHECK(session.output().find("░") != std::string::npos);
+    CHECK_FALSE(session.screen().shows("░"));
+    const std::string lines = bytes_of(file);
+    CHECK(std::count(lines.begin(), lines.end(), '\n') == 1'000);
+}
+
+TEST_CASE("the bar says how far it is, how fast, and how long it will take") {
+    CHECK(progress_text({0, 0, 0, 0ms}, "line") == "0 lines");
+    CHECK(progress_text({1, 0, 0, 100ms}, "line") == "1 line");
+    CHECK(progress_text({500, 0, 0, 2s}, "line") == "500 lines  250/s");
+    CHECK(progress_text({500, 50, 200, 2s}, "line") ==
+          "█████░░░░░░░░░░░░░░░  25 %  500 lines  250/s  6 s left");
+    CHECK(progress_text({9, 300, 200, 100ms}, "record") ==
+          "████████████████████  100 %  9 records");
+    constexpr std::uint64_t huge = std::uint64_t{1} << 63;
+    CHECK(progress_text({1, huge / 2, huge, 0ms}, "line") == "██████████░░░░░░░░░░  50 %  1 line");
+}
+
+TEST_CASE("import and export take no more memory for more records" *
+          doctest::skip(!memory_is_ours)) {
+    const Tool tool;
+    const Run few = tool({"import", write_lines(tool, 200)});
+    const Run many = tool({"import", write_lines(tool, 20'000)});
+    const Run out = tool({"export"});
+    REQUIRE(many.code == 0);
+    REQUIRE(out.code == 0);
+    CHECK(many.peak_kb < 32 * 1024);
+    CHECK(out.peak_kb < 32 * 1024);
+    CHECK(many.peak_kb < few.peak_kb + 6 * 1024);
+}
+
+TEST_CASE("a line too long is read past, counted and named; the rest goes on") {
+    const Tool tool;
+    const std::string good = R"({"conversation_id":"c","sentiment":"neutral"})";
+    const Run run =
+        tool({"import", "-"}, good + "\n" + R"({"comment":")" +
+                                  std::string(std::size_t{5} << 20, 'x') + "\"}\n" + good + "\r\n");
+    CHECK(run.code == 1);
+    CHECK(run.err.find("line 2: longer than 4 MiB") != std::string::npos);
+    CHECK(run.out == "2 records stored, 0 there already, 1 bad line\n");
+}
+
+TEST_CASE("many bad lines are counted, not shown, and none of their text is") {
+    const Tool tool;
+    std::string lines;
+    for (int i = 0; i < 500; ++i) {
+        lines += R"({"conversation_id":"secret","sentiment":"secret","comment":"secret"})"
+                 "\nsecret\n";
+    }
+    const Run run = tool({"import", "-"}, lines);
+    CHECK(run.code == 1);
+    CHECK(run.out == "0 records stored, 0 there already, 1000 bad lines\n");
+    CHECK(std::count(run.err.begin(), run.err.end(), '\n') == 21);
+    CHECK(run.err.find("secret") == std::string::npos);
+    // In the order of the lines, whenever they were found bad.
+    CHECK(run.err.find("line 1:") < run.err.find("line 2:"));
+    CHECK(run.err.find("line 2:") < run.err.find("line 3:"));
+}
+
+TEST_CASE("what an import of an export keeps: time, kind of credential, and what is in doubt") {
+    const Tool tool;
+    const std::string lines =
+        R"({"id":"0198b5a0-0000-7d11-8f00-000000000001","state":"waiting","conversation_id":"c",)"
+        R"("sentiment":"positive","credential":"jwt","submitted_at":"2026-08-17T18:52:44.956Z"})"
+        "\n"
+        R"({"id":"0198b5a0-0000-7d11-8f00-000000000002","state":"unknown","conversation_id":"c",)"
+        R"("sentiment":"positive","credential":"api_key","submitted_at":"2026-08-17T18:52:45Z"})"
+        "\n"
+        R"({"id":"0198b5a0-0000-7d11-8f00-000000000003","state":"claimed","conversation":9,)"
+        R"("sentiment":"positive"})"
+        "\n"
+        R"({"conversation":9,"sentiment":"positive","submitted_at":"yesterday"})"
+        "\n";
+    const Run run = tool({"import", "-"}, lines);
+    CHECK(run.code == 1);
+    CHECK(run.err.find("line 4: submitted_at must be a time") != std::string::npos);
+    CHECK(run.err.find("2 records may have arrived already") != std::string::npos);
+    const json records = tool.json({"list"});
+    REQUIRE(records.size() == 3);
+    CHECK(records[0]["state"] == "waiting");
+    CHECK(records[0]["credential"] == "jwt");
+    CHECK(records[0]["submitted_at"] == "2026-08-17T18:52:44.956Z");
+    CHECK(records[1]["state"] == "unknown");
+    CHECK(records[1]["left_to_person"] == true);
+    CHECK(records[1]["credential"] == "api_key");
+    CHECK(records[1]["submitted_at"] == "2026-08-17T18:52:45.000Z");
+    CHECK(records[2]["state"] == "unknown");
+    CHECK(tool({"verify"}).code == 0);
+    CHECK(tool({"import", "-"}, lines).out == "0 records stored, 3 there already, 1 bad line\n");
+    CHECK(tool({"resolve", "0198b5a0-0000-7d11-8f00-000000000002", "--resend"}).code == 0);
+    CHECK(tool({"resolve", "0198b5a0-0000-7d11-8f00-000000000003", "--delivered"}).code == 0);
+    CHECK(tool({"verify"}).code == 0);
+    // An outbox that holds one in doubt sends the others of that conversation.
+    const sandbox::Server server;
+    Environment environment = tool.environment;
+    environment["AGENTSIGHT_JWT"] = "token";
+    run_program(AGENTSIGHT_OUTBOX_TOOL, {"drain", "--endpoint", server.url(), "--deadline", "20s"},
+                environment);
+    CHECK(server.row_count() == 1);
+}

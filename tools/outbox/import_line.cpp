@@ -1,0 +1,110 @@
+#include "import_line.hpp"
+
+#include "exit_code.hpp"
+#include "flags.hpp"
+#include "times.hpp"
+
+namespace agentsight::tool {
+namespace {
+
+bool is_text(const JsonMember& member) {
+    return member.raw.starts_with('"');
+}
+
+void set(std::optional<std::string>& field, const JsonMember& member) {
+    if (field) {
+        throw BadLine(member.name + " is named twice");
+    }
+    if (!is_text(member)) {
+        throw BadLine(member.name + " must be a string");
+    }
+    field = json_text(member.raw);
+}
+
+Credential::Kind kind_named(std::string_view name) {
+    return name == "api_key" ? Credential::Kind::api_key
+           : name == "jwt"   ? Credential::Kind::jwt
+                             : Credential::Kind::none;
+}
+
+}  // namespace
+
+ImportLine::ImportLine(std::string_view text) {
+    const auto members = object_members(text);
+    if (!members) {
+        throw BadLine("not one JSON object");
+    }
+    for (const JsonMember& member : *members) {
+        take(member);
+    }
+    if (conversation_id_.has_value() == conversation_.has_value()) {
+        throw BadLine("needs one of conversation_id and conversation");
+    }
+    if (!sentiment_) {
+        throw BadLine("needs a sentiment");
+    }
+}
+
+ImportedFeedback ImportLine::feedback() const {
+    Feedback feedback{
+        conversation_ ? ConversationRef(*conversation_) : ConversationRef(*conversation_id_),
+        *sentiment_};
+    if (comment_) {
+        feedback.comment = *comment_;
+    }
+    feedback.metadata_json = metadata_;
+    feedback.id = id_ ? std::string_view(*id_) : std::string_view{};
+    return {feedback, submitted_at_, kind_named(credential_), may_have_arrived()};
+}
+
+void ImportLine::take(const JsonMember& member) {
+    if (member.raw == "null") {
+        return;
+    }
+    if (member.name == "id") {
+        set(id_, member);
+        if (id_->empty()) {
+            throw BadLine("id must not be empty");
+        }
+    } else if (member.name == "conversation_id") {
+        set(conversation_id_, member);
+    } else if (member.name == "sentiment") {
+        set(sentiment_, member);
+    } else if (member.name == "comment") {
+        set(comment_, member);
+    } else if (member.name == "metadata") {
+        if (!metadata_.empty()) {
+            throw BadLine("metadata is named twice");
+        }
+        metadata_ = member.raw;
+    } else if (member.name == "conversation") {
+        take_conversation(member);
+    } else if (member.name == "submitted_at") {
+        take_time(member);
+    } else if (member.name == "state" && is_text(member)) {
+        state_ = json_text(member.raw);
+    } else if (member.name == "credential" && is_text(member)) {
+        credential_ = json_text(member.raw);
+    }
+    // Other members are what `export` adds: its lines can be imported as they are.
+}
+
+void ImportLine::take_conversation(const JsonMember& member) {
+    if (conversation_) {
+        throw BadLine("conversation is named twice");
+    }
+    try {
+        conversation_ = parse_database_id(std::string(member.raw));
+    } catch (const UsageError&) {
+        throw BadLine("conversation must be a whole number, at least 1");
+    }
+}
+
+void ImportLine::take_time(const JsonMember& member) {
+    submitted_at_ = is_text(member) ? time_from(json_text(member.raw)) : std::nullopt;
+    if (!submitted_at_) {
+        throw BadLine("submitted_at must be a time as 2026-08-17T18:52:44Z");
+    }
+}
+
+}  // namespace agentsight::tool

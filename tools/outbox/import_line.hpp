@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "agentsight/outbox.hpp"
+#include "json_line.hpp"
+
+namespace agentsight::tool {
+
+/// A line that breaks a rule; the message repeats nothing of it.
+class BadLine : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+/// One feedback as a line of JSON has it: what `submit` takes, and what `export` writes. Owns
+/// what the views of a Feedback point to. Throws BadLine.
+class ImportLine {
+  public:
+    explicit ImportLine(std::string_view text);
+
+    bool has_id() const { return id_.has_value(); }
+    /// `export` wrote it of a record that is done with: stored again, it would be sent again.
+    bool is_done_with() const { return state_ == "delivered" || state_ == "discarded"; }
+    bool may_have_arrived() const { return state_ == "unknown" || state_ == "claimed"; }
+
+    /// Valid as long as the line stays where it is.
+    ImportedFeedback feedback() const;
+
+  private:
+    void take(const JsonMember& member);
+    void take_conversation(const JsonMember& member);
+    void take_time(const JsonMember& member);
+
+    std::optional<std::string> id_, conversation_id_, sentiment_, comment_;
+    std::optional<std::uint64_t> conversation_;
+    std::optional<UtcMilliseconds> submitted_at_;
+    std::string metadata_, state_, credential_;
+};
+
+}  // namespace agentsight::tool
