@@ -42,6 +42,11 @@ class Documents(unittest.TestCase):
             if name not in ("credential", "dispatch", "observer", "log"):
                 self.assertRegex(source, f'"{name}(_ms)?"')
 
+    def test_the_versions_agree(self):
+        version = re.search(r"\n  version: '([0-9.]+)'", (ROOT / "meson.build").read_text()).group(1)
+        package = (ROOT / "lib/python/pyproject.toml").read_text()
+        self.assertIn(f'\nversion = "{version}"\n', package)
+
     def test_python_blocks_are_python(self):
         count = 0
         for page in PAGES:

@@ -148,6 +148,24 @@ class Installed(Case):
         self.python(example("basic.py") + "\nassert conversation_manager.flush(50)\n")
         self.assertEqual(len(self.sandbox.rows()), 1)
 
+    def test_pip_installs_the_python_package_without_a_network(self):
+        target = Path(self.folder.name) / "site"
+        source = Path(self.folder.name) / "python"
+        if subprocess.run(
+            [sys.executable, "-c", "import pip"], stderr=subprocess.DEVNULL
+        ).returncode:
+            self.skipTest("needs pip")
+        shutil.copytree(HERE.parents[1] / "lib" / "python", source)
+        run(
+            [sys.executable, "-m", "pip", "install", "--quiet"]
+            + ["--no-deps", "--no-index", "--no-cache-dir", f"--target={target}", source],
+            env=dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1"),
+        )
+        self.assertTrue((target / "agentsight" / "py.typed").exists())
+        self.environment["PYTHONPATH"] = str(target)
+        self.python(example("basic.py") + "\nassert conversation_manager.flush(50)\n")
+        self.assertEqual(len(self.sandbox.rows()), 1)
+
     def test_only_the_api_is_exported_and_nothing_of_it_is_gone(self):
         library = self.libdir / "libagentsight-outbox.so.0"
         known = {

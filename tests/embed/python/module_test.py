@@ -201,6 +201,19 @@ class Behaviour(Case):
             sorted(row["comment"] for row in self.sandbox.rows()), ["child", "parent"]
         )
 
+    def test_the_library_outlives_its_dlclose(self):
+        self.run_checks(
+            "import _ctypes\n"
+            "from agentsight import _library\n"
+            "for i in range(20):\n"
+            "    m.submit_feedback('c', 'positive', str(i))\n"
+            "    if i % 2: m.close()\n"  # else with the worker's thread running
+            "    _ctypes.dlclose(_library.library()._functions._handle)\n"
+            "    _library._library = None\n"
+            "assert m.flush(50)\n"
+        )
+        self.assertEqual(len(self.sandbox.rows()), 20)
+
     def test_close_opens_again_at_the_next_call_and_options_are_the_library_s(self):
         self.run_checks(
             "from agentsight import ConversationManager\n"
