@@ -39,7 +39,9 @@ void require_ours(FileKind kind, const Files& files) {
 
 /// Our lock or ballast beside it: what stands there was an outbox.
 bool has_companions(const Files& files) {
-    return os::identity(files.lock) || os::identity(files.ballast);
+    // After a power cut while the file was made, its log may be all that stands beside it.
+    return os::identity(files.lock) || os::identity(files.ballast) ||
+           os::file_size(files.wal) != 0 || os::file_size(files.journal) != 0;
 }
 
 void require(bool holds, const char* what) {

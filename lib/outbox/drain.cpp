@@ -163,12 +163,12 @@ void DrainJob::claim(Tables& tables) {
     for (const std::int64_t key : tentative_) {
         const auto row = read_row(tables.database(), key);
         if (row && row->lane == Lane::claimed) {
-            reply.claimed.push_back(existing_claimed(tables.database(), key));
+            reply.claimed.push_back(existing_claimed(tables.database(), key, tables.salt()));
         }
     }
     tentative_ = claimer.run();
     for (const std::int64_t key : tentative_) {
-        reply.claimed.push_back(existing_claimed(tables.database(), key));
+        reply.claimed.push_back(existing_claimed(tables.database(), key, tables.salt()));
     }
     reply.more = claimer.more();
 }

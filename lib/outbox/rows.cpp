@@ -12,13 +12,16 @@ namespace {
     "key, id, caller, lane, kind, turn, due, attempts, refusals, last_status, last_error," \
     " first_utc, first_boot, first_boot_id, began_utc, began_boot, began_boot_id,"         \
     " ended_utc, ended_boot, ended_boot_id, server_date, origin, looks, first_absent,"     \
-    " server_id, server_time, delivered_utc, fingerprint, submitted_utc, submitted_boot,"  \
+    " server_id, server_time, delivered_utc, fingerprint, checksum, submitted_utc, "       \
+    "submitted_boot,"                                                                      \
     " submitted_boot_id, sentiment, conversation"
 
 constexpr const char* select_row = "SELECT " AGENTSIGHT_STATE_COLUMNS " FROM record WHERE key = ?";
+constexpr const char* select_all =
+    "SELECT " AGENTSIGHT_STATE_COLUMNS ", comment, metadata FROM record ORDER BY key";
 constexpr const char* select_whole =
     "SELECT " AGENTSIGHT_STATE_COLUMNS ", comment, metadata FROM record WHERE key = ?";
-constexpr int comment_column = 33;
+constexpr int comment_column = 34;
 
 #undef AGENTSIGHT_STATE_COLUMNS
 
@@ -27,7 +30,7 @@ constexpr const char* update_row =
     " last_error = ?, first_utc = ?, first_boot = ?, first_boot_id = ?, began_utc = ?,"
     " began_boot = ?, began_boot_id = ?, ended_utc = ?, ended_boot = ?, ended_boot_id = ?,"
     " server_date = ?, origin = ?, looks = ?, first_absent = ?, server_id = ?, server_time = ?,"
-    " delivered_utc = ? WHERE key = ?";
+    " delivered_utc = ?, checksum = ? WHERE key = ?";
 
 /// Reads columns from left to right.
 class Cursor {
@@ -90,11 +93,27 @@ RowState state_of(const sqlite::Rows& rows) {
     row.server_id = from.text();
     row.server_time = from.maybe();
     row.delivered = from.maybe();
-    row.fingerprint = from.maybe();
+    row.fingerprint = from.number();
+    const std::int64_t written = from.number();
     row.submitted = from.moment();
     row.sentiment = static_cast<Sentiment>(from.number());
     row.conversation = from.text();
+    if (written != checksum(row)) {
+        throw sqlite::Failure::damaged("a record is not as it was written");
+    }
     return row;
+}
+
+/// Throws where a text that is still there is not the one that was submitted.
+void require_text(const RowState& row, const sqlite::Rows& rows, const Salt& salt) {
+    const core::Feedback feedback{{row.conversation},
+                                  row.sentiment,
+                                  rows.text(comment_column),
+                                  rows.text(comment_column + 1)};
+    const bool erased = feedback.comment.empty() && feedback.metadata.empty();
+    if (!erased && fingerprint(feedback, salt) != row.fingerprint) {
+        throw sqlite::Failure::damaged("a record's text is not as it was written");
+    }
 }
 
 std::optional<std::int64_t> zero_as_null(int value) {
@@ -117,39 +136,55 @@ struct Columns {
     std::optional<std::int64_t> utc, boot, boot_id;
 };
 
-/// SipHash-2-4 (Aumasson, Bernstein): keyed, so that equal words in two outboxes differ.
+/// SipHash-2-4 (Aumasson, Bernstein) over 64-bit words: keyed, so that equal words in two
+/// outboxes differ.
 class SipHash {
   public:
     explicit SipHash(const Salt& key)
         : v_{key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d, key[0] ^ 0x6c7967656e657261,
              key[1] ^ 0x7465646279746573} {}
 
+    void add(std::uint64_t word) {
+        mix(word, 2);
+        ++words_;
+    }
+    void add(std::int64_t word) { add(static_cast<std::uint64_t>(word)); }
+    void add(int word) { add(static_cast<std::int64_t>(word)); }
+    /// The length first keeps ("ab", "c") apart from ("a", "bc").
     void add(std::string_view text) {
-        for (const char character : text) {
-            add(static_cast<std::uint8_t>(character));
+        add(static_cast<std::uint64_t>(text.size()));
+        while (!text.empty()) {
+            std::uint64_t word = 0;
+            const std::size_t size = std::min(text.size(), sizeof word);
+            std::memcpy(&word, text.data(), size);
+            add(word);
+            text.remove_prefix(size);
         }
-        // The length keeps ("ab", "c") apart from ("a", "bc").
-        std::uint64_t size = text.size();
-        for (int i = 0; i < 8; ++i, size >>= 8) {
-            add(static_cast<std::uint8_t>(size));
+    }
+    void add(const core::Uuid& id) {
+        add(std::string_view{reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()});
+    }
+    void add(const core::Moment& moment) {
+        add(moment.utc_ms);
+        add(moment.boot_ms);
+        add(moment.boot_id);
+    }
+    template <class T>
+    void add(const std::optional<T>& value) {
+        add(value ? 1 : 0);
+        if (value) {
+            add(*value);
         }
     }
 
-    std::uint64_t result() {
-        mix(word_ | (count_ << 56), 2);
+    std::int64_t result() {
+        mix(words_, 2);
         v_[2] ^= 0xff;
         mix(0, 4);
-        return v_[0] ^ v_[1] ^ v_[2] ^ v_[3];
+        return static_cast<std::int64_t>(v_[0] ^ v_[1] ^ v_[2] ^ v_[3]);
     }
 
   private:
-    void add(std::uint8_t byte) {
-        word_ |= std::uint64_t{byte} << (8 * (count_ % 8));
-        if (++count_ % 8 == 0) {
-            mix(word_, 2);
-            word_ = 0;
-        }
-    }
     static std::uint64_t rotate(std::uint64_t value, int bits) {
         return value << bits | value >> (64 - bits);
     }
@@ -171,8 +206,7 @@ class SipHash {
     }
 
     std::array<std::uint64_t, 4> v_;
-    std::uint64_t word_ = 0;
-    std::uint64_t count_ = 0;
+    std::uint64_t words_ = 0;
 };
 
 /// Binary search: ids grow with the keys, whatever rows are gone between them.
@@ -226,6 +260,24 @@ RowState existing_row(sqlite::Database& database, std::int64_t key) {
     return std::move(*row);
 }
 
+void insert_row(sqlite::Database& database, const RowState& row, const std::string& comment,
+                const std::string& metadata) {
+    std::optional<sqlite::Bytes> caller;
+    if (row.caller) {
+        caller = bytes_of(*row.caller);
+    }
+    database.execute(
+        "INSERT INTO record(key, id, lane, kind, caller, fingerprint, checksum, submitted_utc,"
+        " submitted_boot, submitted_boot_id, sentiment, conversation, comment, metadata)"
+        " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        row.key, bytes_of(row.id), row.lane, row.kind, caller, row.fingerprint, checksum(row),
+        row.submitted.utc_ms, row.submitted.boot_ms, row.submitted.boot_id, row.sentiment,
+        row.conversation, empty_as_null(comment), empty_as_null(metadata));
+    if (row.lane != Lane::fresh) {
+        write_row(database, row);
+    }
+}
+
 void write_row(sqlite::Database& database, const RowState& row) {
     const Columns first{row.first_attempt};
     const Columns began{row.began};
@@ -235,7 +287,7 @@ void write_row(sqlite::Database& database, const RowState& row) {
                      first.utc, first.boot, first.boot_id, began.utc, began.boot, began.boot_id,
                      ended.utc, ended.boot, ended.boot_id, row.server_date, row.origin,
                      zero_as_null(row.looks), row.first_absent, empty_as_null(row.server_id),
-                     row.server_time, row.delivered, row.key);
+                     row.server_time, row.delivered, checksum(row), row.key);
 }
 
 Text read_text(sqlite::Database& database, std::int64_t key) {
@@ -243,7 +295,8 @@ Text read_text(sqlite::Database& database, std::int64_t key) {
     return rows.next() ? Text{rows.text(0), rows.text(1)} : Text{};
 }
 
-std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64_t key) {
+std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64_t key,
+                                          const Salt* salt) {
     std::optional<std::int64_t> origin;
     ClaimedRecord record;
     {
@@ -252,6 +305,9 @@ std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64
             return std::nullopt;
         }
         RowState row = state_of(rows);
+        if (salt != nullptr) {
+            require_text(row, rows, *salt);
+        }
         record.key = row.key;
         record.id = row.name();
         record.feedback.conversation.value = std::move(row.conversation);
@@ -277,8 +333,8 @@ std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64
     return record;
 }
 
-ClaimedRecord existing_claimed(sqlite::Database& database, std::int64_t key) {
-    auto record = read_claimed(database, key);
+ClaimedRecord existing_claimed(sqlite::Database& database, std::int64_t key, const Salt& salt) {
+    auto record = read_claimed(database, key, &salt);
     if (!record) {
         throw sqlite::Failure::damaged("an index names a record that is not there");
     }
@@ -311,11 +367,57 @@ std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uui
 
 std::int64_t fingerprint(const core::Feedback& feedback, const Salt& salt) {
     SipHash hash{salt};
-    hash.add(feedback.conversation.value);
-    hash.add(to_string(feedback.sentiment));
-    hash.add(feedback.comment);
-    hash.add(feedback.metadata);
-    return static_cast<std::int64_t>(hash.result());
+    hash.add(std::string_view{feedback.conversation.value});
+    hash.add(static_cast<int>(feedback.sentiment));
+    hash.add(std::string_view{feedback.comment});
+    hash.add(std::string_view{feedback.metadata});
+    return hash.result();
+}
+
+std::int64_t checksum(const RowState& row) {
+    SipHash hash{Salt{}};
+    hash.add(row.key);
+    hash.add(row.id);
+    hash.add(row.caller);
+    hash.add(static_cast<int>(row.lane));
+    hash.add(static_cast<int>(row.kind));
+    hash.add(row.turn);
+    hash.add(row.due);
+    hash.add(row.attempts);
+    hash.add(row.refusals);
+    hash.add(row.last_status);
+    hash.add(std::string_view{row.last_error});
+    hash.add(row.first_attempt);
+    hash.add(row.began);
+    hash.add(row.ended);
+    hash.add(row.server_date);
+    hash.add(row.origin);
+    hash.add(row.looks);
+    hash.add(row.first_absent);
+    hash.add(std::string_view{row.server_id});
+    hash.add(row.server_time);
+    hash.add(row.delivered);
+    hash.add(row.fingerprint);
+    hash.add(row.submitted);
+    hash.add(static_cast<int>(row.sentiment));
+    hash.add(std::string_view{row.conversation});
+    return hash.result();
+}
+
+bool rows_are_sound(sqlite::Database& database) {
+    const Salt salt = read_salt(database);
+    sqlite::Rows rows = database.query(select_all);
+    try {
+        while (rows.next()) {
+            require_text(state_of(rows), rows, salt);
+        }
+    } catch (const sqlite::Failure& failure) {
+        if (failure.trouble() != sqlite::Trouble::damaged) {
+            throw;
+        }
+        return false;
+    }
+    return true;
 }
 
 }  // namespace agentsight::outbox

@@ -56,7 +56,7 @@ struct RowState {
     std::string server_id;
     std::optional<core::UtcMs> server_time;
     std::optional<core::UtcMs> delivered;
-    std::optional<std::int64_t> fingerprint;  ///< of the content, once its text is erased
+    std::int64_t fingerprint = 0;  ///< of the content, also once its text is erased
     core::Moment submitted;
     Sentiment sentiment = Sentiment::neutral;
     std::string conversation;
@@ -66,21 +66,27 @@ struct RowState {
     std::int64_t own_turn() const { return turn.value_or(2 * key); }
 };
 
-std::optional<RowState> read_row(sqlite::Database& database, std::int64_t key);
-/// Of a row that an index, or this transaction, knows. Throws sqlite::Failure (damaged).
-RowState existing_row(sqlite::Database& database, std::int64_t key);
-/// All but identity, submission and text.
-void write_row(sqlite::Database& database, const RowState& row);
-
 struct Text {
     std::string comment;
     std::string metadata;
 };
+
+/// Throws sqlite::Failure (damaged) where the row is not as it was written.
+std::optional<RowState> read_row(sqlite::Database& database, std::int64_t key);
+/// Of a row that an index, or this transaction, knows. Throws sqlite::Failure (damaged).
+RowState existing_row(sqlite::Database& database, std::int64_t key);
+/// A whole row, whatever its lane.
+void insert_row(sqlite::Database& database, const RowState& row, const std::string& comment,
+                const std::string& metadata);
+/// All but identity, submission and text.
+void write_row(sqlite::Database& database, const RowState& row);
+
 Text read_text(sqlite::Database& database, std::int64_t key);
 
-/// The whole record for the drainer.
-std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64_t key);
-ClaimedRecord existing_claimed(sqlite::Database& database, std::int64_t key);
+/// The whole record for the drainer. With `salt` the text is checked too.
+std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64_t key,
+                                          const Salt* salt = nullptr);
+ClaimedRecord existing_claimed(sqlite::Database& database, std::int64_t key, const Salt& salt);
 std::string read_origin(sqlite::Database& database, std::int64_t number);
 
 struct LastRow {
@@ -94,7 +100,11 @@ LastRow read_last(sqlite::Database& database, const Ledger& ledger);
 std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uuid& id,
                                      std::int64_t last_key);
 
-/// Identifies content whose text has been erased.
+/// Identifies content: to compare a resubmit with it, and to notice damage.
 std::int64_t fingerprint(const core::Feedback& feedback, const Salt& salt);
+/// Of everything in a row but the text, which its fingerprint stands for.
+std::int64_t checksum(const RowState& row);
+/// Whether every row and its text are as they were written. Reads everything.
+bool rows_are_sound(sqlite::Database& database);
 
 }  // namespace agentsight::outbox

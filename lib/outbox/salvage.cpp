@@ -1,7 +1,7 @@
 #include "outbox/salvage.hpp"
 
 #include <algorithm>
-#include <array>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <string>
@@ -75,73 +75,120 @@ void move_aside(const Files& files, const fs::path& target) {
     os::sync_folder(files.database.parent_path());
 }
 
-// --- what a row of the table `record` looks like ------------------------------------------
+// --- what the rows look like -----------------------------------------------------------------
 
-/// Columns of `record` as stored, in the order of the schema.
-enum Column : std::size_t {
-    id_column = 1,
-    lane_column = 2,
-    kind_column = 3,
-    caller_column = 4,
-    turn_column = 5,
-    due_column = 6,
-    first_column = 11,
-    began_column = 14,
-    ended_column = 17,
-    server_date_column = 20,
-    origin_column = 21,
-    looks_column = 22,
-    first_absent_column = 23,
-    server_id_column = 24,
-    server_time_column = 25,
-    delivered_column = 26,
-    submitted_column = 28,
-    sentiment_column = 31,
-    conversation_column = 32,
-    comment_column = 33,
-    metadata_column = 34,
-    columns = 35,
-};
+constexpr std::size_t record_columns = 36;
 constexpr std::size_t ledger_columns = 30;
 
-bool is_integer(const StoredValue& value, std::int64_t low, std::int64_t high) {
-    return value.type == Type::integer && value.integer >= low && value.integer <= high;
-}
 bool is_text(const StoredValue& value) {
     return value.type == Type::text && core::count_code_points(value.bytes).has_value();
 }
-bool is_null_or(Type type, const StoredValue& value) {
-    return value.type == Type::null || value.type == type;
-}
 
-bool is_record(const StoredRow& row) {
-    if (row.values.size() != columns || row.rowid < 1 || row.rowid > largest_key) {
-        return false;
-    }
-    const auto& at = row.values;
-    const auto is_id = [](const StoredValue& value) {
-        return value.type == Type::blob && value.bytes.size() == 16;
-    };
-    if (!is_id(at[id_column]) ||
-        !(at[caller_column].type == Type::null || is_id(at[caller_column]))) {
-        return false;
-    }
-    if (!is_integer(at[lane_column], 0, 9) || !is_integer(at[kind_column], 0, 2) ||
-        !is_integer(at[sentiment_column], 0, 2)) {
-        return false;
-    }
-    for (std::size_t column = turn_column; column < sentiment_column; ++column) {
-        const bool text = column == 10 || column == server_id_column;
-        if (text ? !(at[column].type == Type::null || is_text(at[column]))
-                 : !is_null_or(Type::integer, at[column])) {
-            return false;
+/// Reads the columns of `record` from left to right, in the order of the schema.
+class Columns {
+  public:
+    explicit Columns(const StoredRow& row) : row_(row) {}
+
+    bool failed() const { return failed_; }
+    std::optional<std::int64_t> maybe() {
+        const StoredValue& value = next();
+        if (value.type == Type::null) {
+            return std::nullopt;
         }
+        failed_ = failed_ || value.type != Type::integer;
+        return value.integer;
     }
-    const StoredValue& conversation = at[conversation_column];
-    return is_text(conversation) && conversation.bytes.size() > 1 &&
-           (conversation.bytes[0] == '=' || conversation.bytes[0] == '#') &&
-           (at[comment_column].type == Type::null || is_text(at[comment_column])) &&
-           (at[metadata_column].type == Type::null || is_text(at[metadata_column]));
+    std::int64_t number() {
+        const auto value = maybe();
+        return value.value_or(0);
+    }
+    template <class T>
+    T named(std::int64_t last) {
+        const std::int64_t value = number();
+        failed_ = failed_ || value < 0 || value > last;
+        return static_cast<T>(value);
+    }
+    std::string text() {
+        const StoredValue& value = next();
+        failed_ = failed_ || !(value.type == Type::null || is_text(value));
+        return value.bytes;
+    }
+    std::optional<core::Uuid> maybe_id() {
+        const StoredValue& value = next();
+        if (value.type == Type::null) {
+            return std::nullopt;
+        }
+        failed_ = failed_ || value.type != Type::blob || value.bytes.size() != 16;
+        return uuid_of(as_bytes(value.bytes));
+    }
+    std::optional<core::Moment> maybe_moment() {
+        const auto utc = maybe();
+        const auto boot = maybe();
+        const auto boot_id = maybe();
+        if (!utc || !boot || !boot_id) {
+            return std::nullopt;
+        }
+        return core::Moment{*utc, *boot, static_cast<std::uint64_t>(*boot_id)};
+    }
+    static sqlite::Bytes as_bytes(const std::string& bytes) {
+        return {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
+    }
+
+  private:
+    const StoredValue& next() { return row_.values[column_++]; }
+
+    const StoredRow& row_;
+    std::size_t column_ = 1;  // the key's own column is stored as NULL
+    bool failed_ = false;
+};
+
+struct FoundRecord {
+    RowState row;
+    Text text;
+};
+
+/// None where it is no record, or not as it was written.
+std::optional<FoundRecord> as_record(const StoredRow& stored) {
+    if (stored.values.size() != record_columns || stored.rowid < 1 || stored.rowid > largest_key) {
+        return std::nullopt;
+    }
+    Columns from{stored};
+    FoundRecord found;
+    RowState& row = found.row;
+    row.key = stored.rowid;
+    row.id = from.maybe_id().value_or(core::Uuid{});
+    row.lane = from.named<Lane>(9);
+    row.kind = from.named<Credential::Kind>(2);
+    row.caller = from.maybe_id();
+    row.turn = from.maybe();
+    row.due = from.maybe();
+    row.attempts = static_cast<int>(from.number());
+    row.refusals = static_cast<int>(from.number());
+    if (const auto status = from.maybe()) {
+        row.last_status = static_cast<int>(*status);
+    }
+    row.last_error = from.text();
+    row.first_attempt = from.maybe_moment();
+    row.began = from.maybe_moment();
+    row.ended = from.maybe_moment();
+    row.server_date = from.maybe();
+    row.origin = from.maybe();
+    row.looks = static_cast<int>(from.number());
+    row.first_absent = from.maybe();
+    row.server_id = from.text();
+    row.server_time = from.maybe();
+    row.delivered = from.maybe();
+    row.fingerprint = from.number();
+    const std::int64_t written = from.number();
+    row.submitted = from.maybe_moment().value_or(core::Moment{});
+    row.sentiment = from.named<Sentiment>(2);
+    row.conversation = from.text();
+    found.text.comment = from.text();
+    found.text.metadata = from.text();
+    if (from.failed() || row.conversation.empty() || written != checksum(row)) {
+        return std::nullopt;
+    }
+    return found;
 }
 
 bool is_ledger(const StoredRow& row) {
@@ -164,7 +211,7 @@ bool is_origin(const StoredRow& row) {
 class Rescue {
   public:
     Rescue(sqlite::Database& database, const core::Moment& moment)
-        : database_(database), moment_(moment) {}
+        : database_(database), moment_(moment), fresh_salt_(read_salt(database)) {}
 
     /// First pass: what the records' rows depend on, and the fresh ledger.
     void take_side_row(const StoredRow& row) {
@@ -172,8 +219,8 @@ class Rescue {
             ledger_row_ = row;
         } else if (is_origin(row)) {
             origins_[row.rowid] = row.values[1].bytes;
-        } else if (is_record(row)) {
-            any_claimed_ = any_claimed_ || row.values[began_column].type != Type::null;
+        } else if (const auto record = as_record(row)) {
+            any_claimed_ = any_claimed_ || record->row.began;
         }
     }
     void write_origins() {
@@ -184,16 +231,32 @@ class Rescue {
     }
 
     /// Second pass.
-    void take_record(StoredRow row) {
-        if (!is_record(row)) {
+    void take_record(const StoredRow& stored) {
+        auto found = as_record(stored);
+        if (!found || !is_whole(*found)) {
             return;
         }
-        auto& at = row.values;
-        const auto lane = static_cast<Lane>(at[lane_column].integer);
-        if (lane < Lane::left) {
-            make_unknown(at);
+        if (!ledger_row_ && !is_erased(found->text)) {
+            // The salt is lost: what a resubmit is compared with is made anew.
+            found->row.fingerprint = fingerprint_of(*found, fresh_salt_);
         }
-        insert(row);
+        // Of two copies of a record the one that got further.
+        const auto before = read_row(database_, found->row.key);
+        if (before && before->lane >= found->row.lane) {
+            return;
+        }
+        if (before) {
+            database_.execute("DELETE FROM record WHERE key = ?", before->key);
+        }
+        if (found->row.lane < Lane::left) {
+            make_unknown(found->row);
+        }
+        if (found->row.lane == Lane::fresh) {
+            found->row = untouched(found->row);
+        } else {
+            found->row.turn = found->row.own_turn();
+        }
+        insert_row(database_, found->row, found->text.comment, found->text.metadata);
     }
 
     Salvaged finish() {
@@ -211,65 +274,61 @@ class Rescue {
     }
 
   private:
-    static void set(StoredValue& value, std::int64_t integer) {
-        value = {.type = Type::integer, .integer = integer, .bytes = {}};
+    /// Whether the text is the one submitted, as far as the salt is known.
+    bool is_whole(const FoundRecord& found) const {
+        if (is_erased(found.text) || !ledger_row_) {
+            return true;
+        }
+        Salt salt{};
+        std::memcpy(salt.data(), ledger_row_->values[1].bytes.data(), sizeof salt);
+        return fingerprint_of(found, salt) == found.row.fingerprint;
+    }
+
+    static bool is_erased(const Text& text) {
+        return text.comment.empty() && text.metadata.empty();
+    }
+    static std::int64_t fingerprint_of(const FoundRecord& found, const Salt& salt) {
+        return fingerprint({{found.row.conversation},
+                            found.row.sentiment,
+                            found.text.comment,
+                            found.text.metadata},
+                           salt);
     }
 
     /// Whatever the page says, a newer copy of it may have said "claimed", or "delivered". Only
     /// where nothing was ever claimed is nothing in doubt.
-    void make_unknown(std::vector<StoredValue>& at) {
+    void make_unknown(RowState& row) const {
         if (!any_claimed_ && origins_.empty()) {
-            set(at[lane_column], static_cast<std::int64_t>(Lane::fresh));
+            row.lane = Lane::fresh;
             return;
         }
-        set(at[lane_column], static_cast<std::int64_t>(Lane::unknown));
-        set(at[due_column], 0);
-        at[looks_column] = {};
-        at[first_absent_column] = {};
-        if (at[began_column].type == Type::null) {
+        row.lane = Lane::unknown;
+        row.due = 0;
+        row.looks = 0;
+        row.first_absent.reset();
+        row.ended.reset();
+        if (!row.began) {
             // It may have been sent any time after it was submitted.
-            for (std::size_t i = 0; i < 3; ++i) {
-                at[began_column + i] = at[submitted_column + i];
-            }
-            set(at[server_date_column], at[submitted_column].integer - clock_slack_ms);
+            row.began = row.submitted;
+            row.server_date = row.submitted.utc_ms - clock_slack_ms;
             if (!origins_.empty()) {
-                set(at[origin_column], origins_.rbegin()->first);
+                row.origin = origins_.rbegin()->first;
             }
-        }
-        for (std::size_t i = 0; i < 3; ++i) {
-            at[ended_column + i] = {};
         }
     }
 
-    void insert(const StoredRow& row) {
-        // Of two copies of a record the one that got further.
-        sqlite::Rows statement = database_.query(
-            "INSERT OR REPLACE INTO record SELECT ?1, ?2, ?3, ?4, ?5, ifnull(?6, 2 * ?1), ?7, ?8,"
-            " ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25,"
-            " ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35"
-            " WHERE NOT EXISTS (SELECT 1 FROM record WHERE key = ?1 AND lane >= ?3)");
-        statement.bind_one(1, row.rowid);
-        for (std::size_t i = 1; i < columns; ++i) {
-            const StoredValue& value = row.values[i];
-            const int index = static_cast<int>(i) + 1;
-            switch (value.type) {
-                case Type::integer:
-                    statement.bind_one(index, value.integer);
-                    break;
-                case Type::text:
-                    statement.bind_one(index, std::string_view{value.bytes});
-                    break;
-                case Type::blob:
-                    statement.bind_one(
-                        index,
-                        sqlite::Bytes{reinterpret_cast<const std::uint8_t*>(value.bytes.data()),
-                                      value.bytes.size()});
-                    break;
-                default:
-                    statement.bind_one(index, nullptr);
-            }
-        }
-        statement.next();
+    /// As it was submitted.
+    static RowState untouched(const RowState& row) {
+        RowState fresh;
+        fresh.key = row.key;
+        fresh.id = row.id;
+        fresh.caller = row.caller;
+        fresh.kind = row.kind;
+        fresh.fingerprint = row.fingerprint;
+        fresh.submitted = row.submitted;
+        fresh.sentiment = row.sentiment;
+        fresh.conversation = row.conversation;
+        return fresh;
     }
 
     /// Ids grow with the keys, or no record could be found by its id: what breaks the order
@@ -333,9 +392,8 @@ class Rescue {
         ledger.floor_key = accepted;
         ledger.floor_id = last.id;
         if (ledger_row_ && ledger_row_->values[15].bytes.size() == 16) {
-            const std::string& id = ledger_row_->values[15].bytes;
-            ledger.floor_id = std::max(
-                last.id, uuid_of({reinterpret_cast<const std::uint8_t*>(id.data()), id.size()}));
+            ledger.floor_id =
+                std::max(last.id, uuid_of(Columns::as_bytes(ledger_row_->values[15].bytes)));
         }
         ledger.delivered = std::max(delivered, ledger.kept_delivered);
         ledger.discarded = std::max(discarded, ledger.kept_discarded);
@@ -374,6 +432,7 @@ class Rescue {
 
     sqlite::Database& database_;
     core::Moment moment_;
+    Salt fresh_salt_;
     std::optional<StoredRow> ledger_row_;
     std::map<std::int64_t, std::string> origins_;
     bool any_claimed_ = false;
@@ -391,7 +450,7 @@ Salvaged rescue(sqlite::Database& database, const fs::path& damaged, const core:
     const fs::path wal = sibling(damaged, "-wal");
     scan_rows(damaged, wal, [&](StoredRow&& row) { rescue.take_side_row(row); });
     rescue.write_origins();
-    scan_rows(damaged, wal, [&](StoredRow&& row) { rescue.take_record(std::move(row)); });
+    scan_rows(damaged, wal, [&](StoredRow&& row) { rescue.take_record(row); });
     const Salvaged salvaged = rescue.finish();
     transaction.commit();
     return salvaged;

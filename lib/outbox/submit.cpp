@@ -15,17 +15,6 @@ std::size_t text_bytes(std::span<const Submission> submissions) {
     return bytes;
 }
 
-bool same_content(Tables& tables, const RowState& row, const core::Feedback& feedback) {
-    if (row.fingerprint) {
-        return *row.fingerprint == fingerprint(feedback, tables.salt());
-    }
-    if (row.conversation != feedback.conversation.value || row.sentiment != feedback.sentiment) {
-        return false;
-    }
-    const Text text = read_text(tables.database(), row.key);
-    return text.comment == feedback.comment && text.metadata == feedback.metadata;
-}
-
 std::optional<std::int64_t> oldest_waiting(Tables& tables) {
     sqlite::Rows rows = tables.database().query(
         "SELECT key FROM record WHERE key >= ? AND lane <= 3 ORDER BY key LIMIT 1",
@@ -74,10 +63,11 @@ void SubmitJob::apply_one(Tables& tables, const Submission& submission, SubmitRe
     const bool made_before = ran_before_ && result.has_id && !submission.id;
     if (submission.id || made_before) {
         if (const auto key = tables.find(result.id)) {
-            const auto row = read_row(tables.database(), *key);
+            // A caller's id may outlive its row only in a damaged file.
+            const RowState row = existing_row(tables.database(), *key);
             if (made_before) {
                 result.stored = true;  // the commit of unknown outcome did reach the disk
-            } else if (!row || !same_content(tables, *row, submission.feedback)) {
+            } else if (row.fingerprint != fingerprint(submission.feedback, tables.salt())) {
                 result.error = errc::id_conflict;
                 result.message = "this id names a record with other content; use a new id";
             }

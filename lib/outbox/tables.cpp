@@ -11,15 +11,6 @@ namespace {
 
 constexpr int max_attempts_kept = 20;
 
-constexpr const char* insert_record =
-    "INSERT INTO record(key, id, lane, kind, caller, submitted_utc, submitted_boot,"
-    " submitted_boot_id, sentiment, conversation, comment, metadata)"
-    " VALUES(?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-
-std::optional<std::string_view> none_if_empty(const std::string& text) {
-    return text.empty() ? std::nullopt : std::optional<std::string_view>{text};
-}
-
 }  // namespace
 
 void Tables::begin(const core::Moment& moment) {
@@ -71,22 +62,24 @@ std::uint64_t Tables::waiting() const {
 
 std::int64_t Tables::insert(const core::Uuid& id, const Submission& submission) {
     const core::Feedback& feedback = submission.feedback;
-    const std::int64_t key = last_.key + 1;
-    std::optional<sqlite::Bytes> caller;
-    if (submission.id) {
-        caller = bytes_of(*submission.id);
-        database_.execute("INSERT INTO caller_id(id, key) VALUES(?, ?)", *caller, key);
-    }
+    RowState row;
+    row.key = last_.key + 1;
+    row.id = id;
+    row.caller = submission.id;
+    row.kind = submission.kind;
+    row.fingerprint = fingerprint(feedback, salt());
     // Given a time from elsewhere, the record is of no boot of this machine.
-    const core::Moment submitted =
-        submission.submitted ? core::Moment{.utc_ms = *submission.submitted} : moment_;
-    database_.execute(insert_record, key, bytes_of(id), submission.kind, caller, submitted.utc_ms,
-                      submitted.boot_ms, submitted.boot_id, feedback.sentiment,
-                      feedback.conversation.value, none_if_empty(feedback.comment),
-                      none_if_empty(feedback.metadata));
-    last_ = {key, id};
+    row.submitted = submission.submitted ? core::Moment{.utc_ms = *submission.submitted} : moment_;
+    row.sentiment = feedback.sentiment;
+    row.conversation = feedback.conversation.value;
+    if (row.caller) {
+        database_.execute("INSERT INTO caller_id(id, key) VALUES(?, ?)", bytes_of(*row.caller),
+                          row.key);
+    }
+    insert_row(database_, row, feedback.comment, feedback.metadata);
+    last_ = {row.key, id};
     changed_ = true;
-    return key;
+    return row.key;
 }
 
 const Salt& Tables::salt() {
@@ -97,16 +90,7 @@ const Salt& Tables::salt() {
 }
 
 void Tables::erase_text(const RowState& row) {
-    if (row.fingerprint) {
-        return;
-    }
-    Text text = read_text(database_, row.key);
-    const core::Feedback feedback{
-        {row.conversation}, row.sentiment, std::move(text.comment), std::move(text.metadata)};
-    database_.execute(
-        "UPDATE record SET comment = NULL, metadata = NULL, last_error = NULL, fingerprint = ?"
-        " WHERE key = ?",
-        fingerprint(feedback, salt()), row.key);
+    database_.execute("UPDATE record SET comment = NULL, metadata = NULL WHERE key = ?", row.key);
     database_.execute("DELETE FROM attempt WHERE key = ?", row.key);
     changed_ = true;
 }
@@ -231,11 +215,14 @@ std::optional<std::int64_t> Tables::put_in_order(const std::string& conversation
     }
     if (!found.empty()) {
         // Requeued, or left alone for its kind, and so the head before an earlier one came.
-        database_.execute("UPDATE record SET lane = 1 WHERE key = ?", found[0].key);
+        RowState behind = existing_row(database_, found[0].key);
+        behind.lane = Lane::parked;
+        write_row(database_, behind);
     }
-    const core::OutboxMs due = std::max(first->due.value_or(0), now_);
-    database_.execute("UPDATE record SET lane = 3, due = ? WHERE key = ?", due_of(first->turn, due),
-                      first->key);
+    RowState head = existing_row(database_, first->key);
+    head.lane = Lane::retry;
+    head.due = due_of(first->turn, std::max(first->due.value_or(0), now_));
+    write_row(database_, head);
     changed_ = true;
     return first->key;
 }

@@ -36,7 +36,10 @@ class Tables {
     bool finish();
     void committed();
     /// After a rollback nothing remembered is true.
-    void forget() noexcept { known_version_.reset(); }
+    void forget() noexcept {
+        known_version_.reset();
+        salt_.reset();
+    }
 
     sqlite::Database& database() { return database_; }
     Ledger& ledger() { return ledger_; }
@@ -56,7 +59,7 @@ class Tables {
     }
     /// Inserts a fresh record behind all others; its id must be greater than last_id().
     std::int64_t insert(const core::Uuid& id, const Submission& submission);
-    /// Erases the text, keeping a fingerprint of it.
+    /// Erases the text; its fingerprint stays. The row itself is still to be moved.
     void erase_text(const RowState& row);
     /// Deletes the row and all that belongs to it; its place in the ledger is the caller's.
     void remove(const RowState& row);

@@ -46,6 +46,12 @@ void check_sqlite(sqlite::Database& database, Findings& findings) {
     }
 }
 
+void check_rows(sqlite::Database& database, Findings& findings) {
+    if (!rows_are_sound(database)) {
+        findings.add("a record is not as it was written");
+    }
+}
+
 void check_counts(sqlite::Database& database, const Ledger& ledger, Findings& findings) {
     std::array<std::uint64_t, 10> lanes{};
     std::uint64_t api_key = 0;
@@ -132,6 +138,7 @@ std::vector<std::string> find_contradictions(sqlite::Database& database) {
     Findings findings;
     try {
         check_sqlite(database, findings);
+        check_rows(database, findings);
         const Ledger ledger = read_ledger(database);
         check_counts(database, ledger, findings);
         check_order(database, ledger, findings);
