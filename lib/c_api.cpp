@@ -50,16 +50,23 @@ int code_of(const std::error_code& code) {
     return code.category() == error_category() ? code.value() : AGENTSIGHT_INTERNAL;
 }
 
-/// Runs `body`, which returns a code; no exception gets past. `on_error` sees an Error first.
-template <class Body, class OnError>
-int guarded(Message message, Body&& body, OnError&& on_error) noexcept {
+/// What an Error had to say beside its message, for the functions that pass it on.
+struct Details {
+    std::string record_id;
+    int http_status = 0;
+    std::string response;
+};
+
+/// Inside a handler: the code of the exception in flight. One copy for all functions.
+int code_of_failure(const Message& message, Details* details) noexcept {
     try {
-        message.set("");
-        return body();
+        throw;
     } catch (const Error& error) {
         message.set(error.what());
         try {
-            on_error(error);
+            if (details) {
+                *details = {error.id(), error.http_status(), error.response()};
+            }
         } catch (...) {
             return AGENTSIGHT_OUT_OF_MEMORY;
         }
@@ -76,21 +83,35 @@ int guarded(Message message, Body&& body, OnError&& on_error) noexcept {
     }
 }
 
+/// Runs `body`, which returns a code; no exception gets past.
 template <class Body>
-int guarded(Message message, Body&& body) noexcept {
-    return guarded(message, std::forward<Body>(body), [](const Error&) {});
+int guarded(const Message& message, Body&& body, Details* details = nullptr) noexcept {
+    try {
+        message.set("");
+        return body();
+    } catch (...) {
+        return code_of_failure(message, details);
+    }
 }
 
 [[noreturn]] void refuse(const std::string& what) {
     throw Error(errc::invalid_option, what);
 }
 
+[[noreturn]] void refuse_null(const char* name) {
+    refuse(std::string("the argument ") + name + " is NULL: give one");
+}
+
 template <class T>
 T& required(T* pointer, const char* name) {
     if (!pointer) {
-        refuse(std::string("the argument ") + name + " is NULL: give one");
+        refuse_null(name);
     }
     return *pointer;
+}
+
+ConversationManager& required(agentsight_manager* manager) {
+    return required(manager, "manager").manager;
 }
 
 std::string_view text_of(const char* text, std::size_t length) {
@@ -136,10 +157,10 @@ Feedback feedback_of(const agentsight_feedback& given) {
     return feedback;
 }
 
-agentsight_receipt receipt_of(const Receipt& receipt) {
+agentsight_receipt receipt_of(std::string_view id, bool stored) noexcept {
     agentsight_receipt result{};
-    receipt.id.copy(result.id, sizeof result.id - 1);
-    result.stored = receipt.stored ? 1 : 0;
+    id.copy(result.id, sizeof result.id - 1);
+    result.stored = stored ? 1 : 0;
     return result;
 }
 
@@ -237,23 +258,22 @@ void agentsight_close(agentsight_manager* manager, int64_t deadline_ms) noexcept
 
 int agentsight_submit(agentsight_manager* manager, const agentsight_feedback* feedback,
                       agentsight_receipt* receipt, char* message, size_t message_size) noexcept {
-    const auto give = [&](const Receipt& made) {
-        if (receipt) {
-            *receipt = receipt_of(made);
-        }
-    };
-    return guarded(
+    Details details;
+    Receipt made{{}, false};
+    const int code = guarded(
         {message, message_size},
         [&] {
-            give({{}, false});
             const agentsight_feedback known =
                 sized_copy(required(feedback, "feedback"), "agentsight_feedback");
-            give(required(manager, "manager").manager.submit_feedback(feedback_of(known)));
+            made = required(manager).submit_feedback(feedback_of(known));
             return AGENTSIGHT_OK;
         },
-        [&](const Error& error) {
-            give({error.id(), false});
-        });
+        &details);
+    if (receipt) {
+        *receipt = code == AGENTSIGHT_OK ? receipt_of(made.id, made.stored)
+                                         : receipt_of(details.record_id, false);
+    }
+    return code;
 }
 
 int agentsight_submit_async(agentsight_manager* manager, const agentsight_feedback* feedback,
@@ -263,14 +283,13 @@ int agentsight_submit_async(agentsight_manager* manager, const agentsight_feedba
     return guarded({message, message_size}, [&] {
         const agentsight_feedback known =
             sized_copy(required(feedback, "feedback"), "agentsight_feedback");
-        required(manager, "manager")
-            .manager.async_submit_feedback(
-                feedback_of(known), [done, context](std::error_code code, const Receipt& made) {
-                    if (done) {
-                        const agentsight_receipt receipt = receipt_of(made);
-                        done(context, code ? code_of(code) : AGENTSIGHT_OK, &receipt);
-                    }
-                });
+        required(manager).async_submit_feedback(
+            feedback_of(known), [done, context](std::error_code code, const Receipt& made) {
+                if (done) {
+                    const agentsight_receipt receipt = receipt_of(made.id, made.stored);
+                    done(context, code ? code_of(code) : AGENTSIGHT_OK, &receipt);
+                }
+            });
         return AGENTSIGHT_OK;
     });
 }
@@ -278,9 +297,8 @@ int agentsight_submit_async(agentsight_manager* manager, const agentsight_feedba
 int agentsight_flush(agentsight_manager* manager, int64_t deadline_ms, char* message,
                      size_t message_size) noexcept {
     return guarded({message, message_size}, [&] {
-        return required(manager, "manager").manager.flush(milliseconds{deadline_ms})
-                   ? AGENTSIGHT_OK
-                   : AGENTSIGHT_NOT_SETTLED;
+        return required(manager).flush(milliseconds{deadline_ms}) ? AGENTSIGHT_OK
+                                                                  : AGENTSIGHT_NOT_SETTLED;
     });
 }
 
@@ -299,7 +317,7 @@ int agentsight_stats(agentsight_manager* manager, char** json, size_t* length, c
                      size_t message_size) noexcept {
     return guarded({message, message_size}, [&] {
         required(json, "json") = nullptr;
-        hand_over(status_json(required(manager, "manager").manager.stats()), *json, length);
+        hand_over(status_json(required(manager).stats()), *json, length);
         return AGENTSIGHT_OK;
     });
 }
@@ -307,7 +325,7 @@ int agentsight_stats(agentsight_manager* manager, char** json, size_t* length, c
 int agentsight_pause(agentsight_manager* manager, int paused, char* message,
                      size_t message_size) noexcept {
     return guarded({message, message_size}, [&] {
-        ConversationManager& known = required(manager, "manager").manager;
+        ConversationManager& known = required(manager);
         paused ? known.pause() : known.resume();
         return AGENTSIGHT_OK;
     });
@@ -316,8 +334,7 @@ int agentsight_pause(agentsight_manager* manager, int paused, char* message,
 int agentsight_set_credential(agentsight_manager* manager, int kind, const char* secret,
                               size_t secret_length, char* message, size_t message_size) noexcept {
     return guarded({message, message_size}, [&] {
-        required(manager, "manager")
-            .manager.set_credential(credential_of(kind, text_of(secret, secret_length)));
+        required(manager).set_credential(credential_of(kind, text_of(secret, secret_length)));
         return AGENTSIGHT_OK;
     });
 }
@@ -325,7 +342,7 @@ int agentsight_set_credential(agentsight_manager* manager, int kind, const char*
 int agentsight_network_changed(agentsight_manager* manager, char* message,
                                size_t message_size) noexcept {
     return guarded({message, message_size}, [&] {
-        required(manager, "manager").manager.network_changed();
+        required(manager).network_changed();
         return AGENTSIGHT_OK;
     });
 }
@@ -334,30 +351,30 @@ int agentsight_fetch_conversation(const char* options, size_t options_length,
                                   const char* conversation_id, size_t conversation_id_length,
                                   int64_t conversation, char** response, size_t* length,
                                   int* http_status, char* message, size_t message_size) noexcept {
-    const auto set_status = [&](int status) {
-        if (http_status) {
-            *http_status = status;
-        }
-    };
-    return guarded(
+    Details details;
+    const int code = guarded(
         {message, message_size},
         [&] {
             required(response, "response") = nullptr;
-            set_status(0);
             Client client(options_from_json(text_of(options, options_length)));
             const ConversationRef name =
                 conversation_id ? ConversationRef{text_of(conversation_id, conversation_id_length)}
                                 : ConversationRef{conversation};
             hand_over(client.fetch_conversation_text(name), *response, length);
-            set_status(200);
+            details.http_status = 200;
             return AGENTSIGHT_OK;
         },
-        [&](const Error& error) {
-            set_status(error.http_status());
-            if (response && error.http_status() != 0) {
-                hand_over(error.response(), *response, length);
-            }
-        });
+        &details);
+    if (http_status) {
+        *http_status = details.http_status;
+    }
+    if (code == AGENTSIGHT_OK || details.http_status == 0) {
+        return code;
+    }
+    return guarded({nullptr, 0}, [&] {  // the refusal's body; the message stands already
+        hand_over(details.response, *response, length);
+        return code;
+    });
 }
 
 void agentsight_free(void* text) noexcept {

@@ -1,9 +1,10 @@
 """The C interface (agentsight/agentsight.h) by ctypes. Nothing here knows what it is for."""
 
 import ctypes
+import importlib
 import os
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 _FILE = "libagentsight-outbox.so.0"
 
@@ -71,7 +72,7 @@ class _Receipt(ctypes.Structure):
     ]
 
 
-_SIGNATURES = {
+_SIGNATURES: Dict[str, List[Any]] = {
     "open": [_Text, _Size, ctypes.c_void_p, ctypes.POINTER(_Manager)],
     "submit": [_Manager, ctypes.POINTER(_Feedback), ctypes.POINTER(_Receipt)],
     "flush": [_Manager, ctypes.c_int64],
@@ -104,10 +105,8 @@ def _places() -> Iterator[str]:
     if chosen:
         yield chosen
         return
-    try:
-        from agentsight._location import LIBRARY  # written by `meson install`
-
-        yield LIBRARY
+    try:  # written by `meson install`
+        yield str(importlib.import_module("agentsight._location").LIBRARY)
     except ImportError:
         pass
     here = Path(__file__).resolve()
