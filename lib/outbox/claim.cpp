@@ -67,7 +67,7 @@ std::optional<std::int64_t> Claimer::due_retry() {
     {
         // Requeued ones, once nothing fresh can stand before them.
         sqlite::Rows rows = tables_.database().query(
-            "SELECT key FROM record INDEXED BY work WHERE lane = 3 AND lane IN (3, 4, 5)"
+            "SELECT key FROM record INDEXED BY work WHERE lane = 3 AND lane BETWEEN 3 AND 5"
             " AND due <= ? ORDER BY due LIMIT 1",
             Tables::behind_cursor(tables_.cursor_turn()));
         if (rows.next()) {
@@ -77,7 +77,7 @@ std::optional<std::int64_t> Claimer::due_retry() {
     const core::OutboxMs until =
         request_.ignore_due ? std::numeric_limits<core::OutboxMs>::max() : tables_.now();
     sqlite::Rows rows = tables_.database().query(
-        "SELECT key FROM record INDEXED BY work WHERE lane = 3 AND lane IN (3, 4, 5)"
+        "SELECT key FROM record INDEXED BY work WHERE lane = 3 AND lane BETWEEN 3 AND 5"
         " AND due >= 0 AND due <= ? ORDER BY due LIMIT 1",
         until);
     return rows.next() ? std::optional{rows.integer(0)} : std::nullopt;

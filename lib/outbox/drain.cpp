@@ -31,7 +31,7 @@ void remember_attempt(RowState& row, const Settlement& settlement) {
 
 std::optional<core::OutboxMs> earliest_due(Tables& tables, Lane lane) {
     sqlite::Rows rows = tables.database().query(
-        "SELECT due FROM record INDEXED BY work WHERE lane = ? AND lane IN (3, 4, 5) AND due > ?"
+        "SELECT due FROM record INDEXED BY work WHERE lane = ? AND lane BETWEEN 3 AND 5 AND due > ?"
         " ORDER BY due LIMIT 1",
         lane, tables.now());
     return rows.next() ? std::optional{rows.integer(0)} : std::nullopt;
@@ -106,7 +106,7 @@ void BeginJob::apply(Tables& tables) {
     std::vector<std::int64_t> keys;
     {
         sqlite::Rows rows = tables.database().query(
-            "SELECT key FROM record INDEXED BY work WHERE lane = 4 AND lane IN (3, 4, 5)");
+            "SELECT key FROM record INDEXED BY work WHERE lane = 4 AND lane BETWEEN 3 AND 5");
         while (rows.next()) {
             keys.push_back(rows.integer(0));
         }

@@ -127,7 +127,7 @@ std::vector<Listing::Head> Listing::next_heads(sqlite::Database& database) {
     const auto rare = [&](Lane lane) {
         collect(
             database.query("SELECT key, lane, submitted_utc, conversation FROM record"
-                           " INDEXED BY rare WHERE lane = ? AND lane IN (5, 6, 7) AND key > ?"
+                           " INDEXED BY rare WHERE lane = ? AND lane BETWEEN 5 AND 7 AND key > ?"
                            " ORDER BY key LIMIT ?",
                            lane, after_, rows_a_page));
     };
@@ -152,7 +152,7 @@ std::vector<Listing::Head> Listing::next_heads(sqlite::Database& database) {
             // Few: at most twice the connections.
             collect(
                 database.query("SELECT key, lane, submitted_utc, conversation FROM record"
-                               " INDEXED BY work WHERE lane = 4 AND lane IN (3, 4, 5)"
+                               " INDEXED BY work WHERE lane = 4 AND lane BETWEEN 3 AND 5"
                                " AND key > ? LIMIT ?",
                                after_, rows_a_page));
             std::sort(heads.begin(), heads.end(), by_key);

@@ -284,7 +284,7 @@ std::vector<ClaimedRecord> Reader::due_unknowns(std::size_t limit, core::OutboxM
         const Snapshot snapshot{database};
         return whole(database,
                      keys_of(database.query("SELECT key FROM record INDEXED BY work WHERE lane = 5"
-                                            " AND lane IN (3, 4, 5) AND due <= ? ORDER BY due"
+                                            " AND lane BETWEEN 3 AND 5 AND due <= ? ORDER BY due"
                                             " LIMIT ?",
                                             until, limit)));
     });
@@ -295,7 +295,8 @@ std::vector<ClaimedRecord> Reader::unknowns_of(const core::ConversationKey& conv
         const Snapshot snapshot{database};
         return whole(database, keys_of(database.query(
                                    "SELECT key FROM record INDEXED BY open WHERE conversation = ?"
-                                   " AND lane = 5 AND lane IN (1, 3, 4, 5) ORDER BY turn",
+                                   " AND lane = 5 AND "
+                                   "(lane = 1 OR lane = 3 OR lane = 4 OR lane = 5) ORDER BY turn",
                                    conversation.value)));
     });
 }

@@ -48,10 +48,11 @@ CREATE TABLE record(
     comment TEXT,
     metadata TEXT
 ) STRICT;
-CREATE INDEX open ON record(conversation, lane, turn) WHERE lane IN (1, 3, 4, 5);
-CREATE INDEX work ON record(lane, due) WHERE lane IN (3, 4, 5);
+CREATE INDEX open ON record(conversation, lane, turn)
+    WHERE (lane = 1 OR lane = 3 OR lane = 4 OR lane = 5);
+CREATE INDEX work ON record(lane, due) WHERE lane BETWEEN 3 AND 5;
 CREATE INDEX other_kind ON record(kind, turn) WHERE lane = 2;
-CREATE INDEX rare ON record(lane) WHERE lane IN (5, 6, 7);
+CREATE INDEX rare ON record(lane) WHERE lane BETWEEN 5 AND 7;
 CREATE INDEX history ON record(lane, turn) WHERE lane IN (8, 9);
 
 CREATE TABLE caller_id(

@@ -174,7 +174,7 @@ void Tables::wait_again(RowState& row, core::OutboxMs due) {
 std::vector<Tables::Place> Tables::heads(const std::string& conversation) {
     sqlite::Rows rows = database_.query(
         "SELECT key, lane, turn, due FROM record INDEXED BY open WHERE conversation = ?"
-        " AND lane > 1 AND lane IN (1, 3, 4, 5) LIMIT 2",
+        " AND lane > 1 AND (lane = 1 OR lane = 3 OR lane = 4 OR lane = 5) LIMIT 2",
         conversation);
     std::vector<Place> found;
     while (rows.next()) {
@@ -188,7 +188,7 @@ bool Tables::has_open(const std::string& conversation) {
     return database_
         .query(
             "SELECT 1 FROM record INDEXED BY open WHERE conversation = ?"
-            " AND lane IN (1, 3, 4, 5) LIMIT 1",
+            " AND lane > 0 AND (lane = 1 OR lane = 3 OR lane = 4 OR lane = 5) LIMIT 1",
             conversation)
         .next();
 }
@@ -196,7 +196,7 @@ bool Tables::has_open(const std::string& conversation) {
 std::optional<Tables::Place> Tables::first_parked(const std::string& conversation) {
     sqlite::Rows rows = database_.query(
         "SELECT key, turn, due FROM record INDEXED BY open WHERE conversation = ? AND lane = 1"
-        " AND lane IN (1, 3, 4, 5) ORDER BY turn LIMIT 1",
+        " AND (lane = 1 OR lane = 3 OR lane = 4 OR lane = 5) ORDER BY turn LIMIT 1",
         conversation);
     if (!rows.next()) {
         return std::nullopt;
