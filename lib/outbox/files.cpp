@@ -65,12 +65,13 @@ Files prepare(const StoreOptions& options) {
 Files::Files(fs::path path)
     : database(std::move(path)),
       wal(with_suffix(database, "-wal")),
+      shm(with_suffix(database, "-shm")),
       journal(with_suffix(database, "-journal")),
       lock(with_suffix(database, "-lock")),
       ballast(with_suffix(database, "-ballast")) {}
 
 Identities identities(const Files& files) noexcept {
-    return {os::identity(files.database), os::identity(files.wal)};
+    return {os::identity(files.database), os::identity(files.wal), os::identity(files.shm)};
 }
 
 Files prepare_files(const StoreOptions& options) {

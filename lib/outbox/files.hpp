@@ -13,12 +13,13 @@ namespace agentsight::outbox {
 struct Files {
     explicit Files(std::filesystem::path database);
 
-    std::filesystem::path database, wal, journal, lock, ballast;
+    std::filesystem::path database, wal, shm, journal, lock, ballast;
 };
 
-/// What both files are on disk now: compared after every commit, before it is acknowledged.
+/// What the files are on disk now: compared before every commit, so that nothing is written
+/// where nobody looks, and after it, before it is acknowledged.
 struct Identities {
-    std::optional<os::FileIdentity> database, wal;
+    std::optional<os::FileIdentity> database, wal, shm;
     bool operator==(const Identities&) const = default;
 };
 Identities identities(const Files& files) noexcept;

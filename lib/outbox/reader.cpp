@@ -88,17 +88,17 @@ void Reader::connect() {
                                        "`agentsight-outbox salvage`"};
     }
     // Another process may have moved a damaged file aside, or a cleaner removed it.
-    const auto identity = os::identity(files_.database);
-    if (database_.is_open() && identity == identity_) {
+    const Identities now = identities(files_);
+    if (database_.is_open() && now == identities_) {
         return;
     }
     database_.close();
-    if (!identity) {
+    if (!now.database) {
         throw Error{errc::no_such_file,
                     "cannot read " + quoted(files_.database) + ": it does not exist"};
     }
     database_ = connect_reader(options_, files_);
-    identity_ = identity;
+    identities_ = identities(files_);  // it may have made companions
 }
 
 template <class Work>
@@ -124,6 +124,11 @@ void Reader::open(Axis& axis) {
 void Reader::close() noexcept {
     const std::lock_guard lock{mutex_};
     closed_ = true;
+    database_.close();
+}
+
+void Reader::reset() noexcept {
+    const std::lock_guard lock{mutex_};
     database_.close();
 }
 

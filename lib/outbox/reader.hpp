@@ -29,6 +29,8 @@ class Reader {
     /// Makes the connection now, and tells the axis. Else at the first use.
     void open(Axis& axis);
     void close() noexcept;
+    /// The next read opens the file again.
+    void reset() noexcept;
     void abandon() noexcept { database_.abandon(); }
 
     Status status(const Axis& axis);
@@ -58,7 +60,7 @@ class Reader {
     const core::Clock& clock_;
     std::mutex mutex_;
     sqlite::Database database_;
-    std::optional<os::FileIdentity> identity_;
+    Identities identities_;
     bool closed_ = false;
 };
 

@@ -48,20 +48,6 @@ std::optional<fs::path> promised_name(const Files& files) {
     return files.database.parent_path() / fs::path{text->substr(0, text->size() - 1)}.filename();
 }
 
-fs::path choose_name(const Files& files, core::UtcMs now) {
-    std::string stamp = core::iso8601(now);
-    std::erase_if(stamp, [](char character) { return character == ':' || character == '-'; });
-    for (int i = 0; i < max_names_tried; ++i) {
-        const fs::path name =
-            sibling(files.database, ".damaged-" + stamp + (i == 0 ? "" : "-" + std::to_string(i)));
-        if (!os::identity(name) && !os::identity(sibling(name, "-wal"))) {
-            return name;
-        }
-    }
-    throw Error{errc::io_error, "cannot move " + quoted(files.database) +
-                                    " aside: every name for it is taken; remove old ones"};
-}
-
 /// The database last: as long as it stands, nothing fresh has been made in its place.
 void move_aside(const Files& files, const fs::path& target) {
     if (!os::identity(target)) {
@@ -458,6 +444,20 @@ Salvaged rescue(sqlite::Database& database, const fs::path& damaged, const core:
 
 }  // namespace
 
+fs::path name_aside(const Files& files, core::UtcMs now) {
+    std::string stamp = core::iso8601(now);
+    std::erase_if(stamp, [](char character) { return character == ':' || character == '-'; });
+    for (int i = 0; i < max_names_tried; ++i) {
+        const fs::path name =
+            sibling(files.database, ".damaged-" + stamp + (i == 0 ? "" : "-" + std::to_string(i)));
+        if (!os::identity(name) && !os::identity(sibling(name, "-wal"))) {
+            return name;
+        }
+    }
+    throw Error{errc::io_error, "cannot move " + quoted(files.database) +
+                                    " aside: every name for it is taken; remove old ones"};
+}
+
 bool salvage_is_pending(const Files& files) {
     return os::identity(marker_of(files)).has_value();
 }
@@ -468,7 +468,7 @@ Salvaged salvage(const StoreOptions& options, const Files& files, const core::Cl
     std::optional<fs::path> target = promised_name(files);
     if (!target) {
         os::remove_file(marker_of(files));
-        target = choose_name(files, moment.utc_ms);
+        target = name_aside(files, moment.utc_ms);
         os::write_small_file(marker_of(files), target->filename().string() + "\n");
     }
     move_aside(files, *target);

@@ -18,6 +18,9 @@ struct Salvaged {
     std::filesystem::path moved_to;
 };
 
+/// A name beside the database that nothing has, as a damaged file is given. Throws Error.
+std::filesystem::path name_aside(const Files& files, core::UtcMs now);
+
 /// A process died while it moved a file aside, or before all was rescued.
 bool salvage_is_pending(const Files& files);
 

@@ -95,7 +95,7 @@ class Store::Impl {
     void open_for_writing() {
         bool alone = false;
         try {
-            writer.emplace(options, files, clock, random, axis);
+            writer.emplace(options, files, clock, random, axis, [this] { reader.reset(); });
             drain_lock = os::LockFile{files.lock};
             presence = os::LockFile{files.lock};
             alone = is_alone();

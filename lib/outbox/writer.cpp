@@ -46,12 +46,13 @@ bool storage_is_at_fault(const sqlite::Failure& failure) {
 }  // namespace
 
 Writer::Writer(const StoreOptions& options, const Files& files, const core::Clock& clock,
-               core::Random& random, Axis& axis)
+               core::Random& random, Axis& axis, std::function<void()> close_readers)
     : options_(options),
       files_(files),
       clock_(clock),
       random_(random),
       axis_(axis),
+      close_readers_(std::move(close_readers)),
       lock_file_(files.lock),
       tables_(database_, {.max_records = options.max_records,
                           .when_full = options.when_full,
@@ -183,9 +184,8 @@ bool Writer::check_finds_damage(const char* check) {
 }
 
 void Writer::ensure_open() {
-    // Another process may have moved a damaged file aside: nothing more is written to it.
-    if (database_.is_open() && os::identity(files_.database) != identities_.database) {
-        database_.close();
+    if (database_.is_open() && identities(files_) != identities_) {
+        leave_replaced_files();
     }
     if (!database_.is_open()) {
         reopen();
@@ -394,12 +394,69 @@ void Writer::watch_files() {
     if (identities(files_) == identities_) {
         return;
     }
-    events_.push_back(
-        event::Alarm{"the outbox's files were replaced or removed while it was "
-                     "open; opened again"});
-    database_.close();
-    tables_.forget();
+    leave_replaced_files();
     throw sqlite::Failure::io("the file was replaced or removed");
+}
+
+/// The old handle still reads all that was ever acknowledged; it goes where the path leads now.
+void Writer::leave_replaced_files() {
+    const Identities now = identities(files_);
+    tables_.forget();
+    close_readers_();
+    if (now.database == identities_.database) {
+        keep_log(now);
+        database_.close();
+        events_.push_back(event::Alarm{
+            "the outbox's -wal or -shm was replaced or removed while it was open; opened again"});
+        return;
+    }
+    bring_over(std::move(database_));
+}
+
+/// The database is where it was. A log that somebody unlinked is moved into it; where another
+/// process has begun a new one meanwhile, what only the old one holds is kept beside it.
+void Writer::keep_log(const Identities& now) {
+    if (now.wal == identities_.wal) {
+        return;  // the next connection reads it
+    }
+    if (os::file_size(files_.wal) == 0 &&
+        database_.checkpoint(sqlite::Database::Checkpoint::passive)) {
+        return;
+    }
+    const auto aside = name_aside(files_, clock_.now().utc_ms);
+    os::create_private_file(aside);
+    database_.copy_to(aside, options_.vfs);
+    events_.push_back(
+        event::Alarm{"the outbox's -wal was replaced while it was open; all that "
+                     "was in it is kept in " +
+                     quoted(aside)});
+}
+
+/// Nothing stands there: it is made again, whole. Another file does: one that goes on with what
+/// we had (its salt is ours: salvaged, or made again by another process) has all of it; beside
+/// one made anew it is kept.
+void Writer::bring_over(sqlite::Database old) {
+    if (!os::identity(files_.database) && !salvage_is_pending(files_)) {
+        os::remove_file(files_.wal);
+        os::remove_file(files_.shm);
+        os::create_private_file(files_.database);
+        old.copy_to(files_.database, options_.vfs);
+        events_.push_back(
+            event::Alarm{"the outbox was removed while it was open; it was made again, whole"});
+        return;
+    }
+    const Salt salt = read_salt(old);
+    reopen();
+    if (read_salt(database_) == salt) {
+        return;
+    }
+    const auto aside = name_aside(files_, clock_.now().utc_ms);
+    os::create_private_file(aside);
+    old.copy_to(aside, options_.vfs);
+    events_.push_back(
+        event::Alarm{"the outbox was replaced by another while it was open; the "
+                     "one before is kept in " +
+                     quoted(aside)});
 }
 
 void Writer::after_telling() noexcept {

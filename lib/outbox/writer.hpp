@@ -27,8 +27,10 @@ namespace agentsight::outbox {
 /// processes, whatever SQLite's version: that is what makes its WAL safe to reset.
 class Writer {
   public:
+    /// `close_readers` ends this store's other connections: while one is open, SQLite goes on
+    /// with the shared memory that somebody removed.
     Writer(const StoreOptions& options, const Files& files, const core::Clock& clock,
-           core::Random& random, Axis& axis);
+           core::Random& random, Axis& axis, std::function<void()> close_readers);
 
     /// Makes the first connection. `alone`: no other process has the outbox open; then what
     /// an unclean stop left is checked. Throws Error.
@@ -89,12 +91,16 @@ class Writer {
     Error error_of(const sqlite::Failure& failure, const Job& job);
     bool quota_reached(std::size_t bytes);
     void watch_files();
+    void leave_replaced_files();
+    void keep_log(const Identities& now);
+    void bring_over(sqlite::Database old);
 
     const StoreOptions& options_;
     const Files& files_;
     const core::Clock& clock_;
     core::Random& random_;
     Axis& axis_;
+    std::function<void()> close_readers_;
     os::LockFile lock_file_;
     sqlite::Database database_;
     Tables tables_;

@@ -205,6 +205,18 @@ void Database::keep_wal() {
     }
 }
 
+void Database::copy_to(const std::filesystem::path& path, const char* vfs) {
+    const Database target{path, {.vfs = vfs}};
+    sqlite3_backup* backup = sqlite3_backup_init(target.handle_, "main", handle_, "main");
+    if (backup == nullptr) {
+        target.fail(sqlite3_extended_errcode(target.handle_));
+    }
+    sqlite3_backup_step(backup, -1);
+    if (const int code = sqlite3_backup_finish(backup); code != SQLITE_OK) {
+        target.fail(code);
+    }
+}
+
 bool Database::checkpoint(Checkpoint mode) {
     int frames = 0;
     int moved = 0;

@@ -75,6 +75,10 @@ class Database {
     /// Frames in the WAL after this connection's last commit.
     int wal_frames() const noexcept { return counters_ ? counters_->wal_frames : 0; }
 
+    /// Copies all that this connection sees, page by page and synced, into a file that is there
+    /// and empty.
+    void copy_to(const std::filesystem::path& path, const char* vfs);
+
     enum class Checkpoint { passive, truncate };
     /// True where everything in the WAL was moved, and with `truncate` the WAL is empty now.
     /// Busy readers are no failure, and not waited for.
