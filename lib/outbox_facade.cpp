@@ -15,6 +15,10 @@ namespace {
 /// Records a visitor sees at a time: short read transactions, bounded memory.
 constexpr std::size_t page_size = 256;
 
+/// Some three milliseconds of work, so that a submit that comes meanwhile waits no longer than
+/// for a slow disk; four times fewer syncs than with 64.
+constexpr std::size_t imports_a_commit = 256;
+
 }  // namespace
 
 class Outbox::Impl {
@@ -47,7 +51,8 @@ class Outbox::Impl {
                 places.push_back(i);
             }
         }
-        std::vector<outbox::SubmitResult> results = store_.submit_many(submissions);
+        std::vector<outbox::SubmitResult> results =
+            store_.submit_many(submissions, imports_a_commit);
         for (std::size_t i = 0; i < results.size(); ++i) {
             outcomes[places[i]] = to_outcome(std::move(results[i]));
         }

@@ -132,10 +132,10 @@ class AGENTSIGHT_API Outbox {
     /// Throws what submit() would of a feedback that breaks a rule; touches no file.
     static void validate(const Feedback& feedback, const Options& options = {});
 
-    /// Commits many as submit() does each, in commits of at most 64, which is many times
+    /// Commits many as submit() does each, in commits of at most 256, which is many times
     /// faster; other submits go between two commits. An outcome for each, in order: one's
-    /// failure is not another's. After a crash some of the last 64 may be there; those with
-    /// ids can be submitted again.
+    /// failure is not another's. After a crash some of them may be there; those with ids can
+    /// be submitted again.
     std::vector<SubmitOutcome> submit_many(std::span<const ImportedFeedback> feedbacks);
 
     /// dead -> waiting, behind everything else; unknown -> waiting only with `force`

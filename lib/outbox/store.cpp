@@ -29,7 +29,6 @@ namespace {
 
 /// Settlements a commit: their size sets a submitter's worst wait.
 constexpr std::size_t settlements_a_commit = 32;
-constexpr std::size_t submissions_a_commit = 64;
 
 core::Uuid parse_id(std::string_view id) {
     const auto parsed = core::Uuid::parse(id);
@@ -337,13 +336,13 @@ SubmitResult Store::submit(const Submission& submission) {
     return std::move(results.front());
 }
 
-std::vector<SubmitResult> Store::submit_many(std::span<const Submission> submissions) {
+std::vector<SubmitResult> Store::submit_many(std::span<const Submission> submissions,
+                                             std::size_t a_commit) {
     std::vector<SubmitResult> results;
     results.reserve(submissions.size());
-    for (std::size_t done = 0; done < submissions.size(); done += submissions_a_commit) {
-        impl_->submit(
-            submissions.subspan(done, std::min(submissions_a_commit, submissions.size() - done)),
-            results);
+    for (std::size_t done = 0; done < submissions.size(); done += a_commit) {
+        impl_->submit(submissions.subspan(done, std::min(a_commit, submissions.size() - done)),
+                      results);
     }
     return results;
 }

@@ -59,8 +59,9 @@ class Store {
 
     // --- submit: any thread, durable on return -------------------------------------------
     SubmitResult submit(const Submission& submission);
-    /// All in one commit where they fit (64 a commit); results in order, each its own.
-    std::vector<SubmitResult> submit_many(std::span<const Submission> submissions);
+    /// All in one commit where they fit; results in order, each its own.
+    std::vector<SubmitResult> submit_many(std::span<const Submission> submissions,
+                                          std::size_t a_commit = 64);
 
     // --- the drainer ----------------------------------------------------------------------
     /// Takes the drain lock; false where another process has it.

@@ -99,7 +99,7 @@ int main(int argc, char** argv) {
                });
     };
     std::vector<bench::Variant> v = {{"raw SQLite, 1000 a commit", [&] { return raw_rate(1000); }},
-                                     {"raw SQLite, 64 a commit", [&] { return raw_rate(64); }},
+                                     {"raw SQLite, 256 a commit", [&] { return raw_rate(256); }},
                                      {"import", [&] {
                                           write_lines(lines, written, each);
                                           written += each;
@@ -121,7 +121,7 @@ int main(int argc, char** argv) {
     std::printf("  %-58s %10.0f records/s\n", "export",
                 static_cast<double>(written) / exported.seconds);
     bench::print_target("import / raw SQLite, 1000 a commit", bench::ratio(v[2], v[0]), 0.3);
-    bench::print_target("import / raw SQLite, 64 a commit", bench::ratio(v[2], v[1]), 0.3);
+    bench::print_target("import / raw SQLite, 256 a commit", bench::ratio(v[2], v[1]), 0.3);
     bench::print_target("list, ms", list, 50, false);
     bench::print_target("status, ms", status, 50, false);
     bench::print_target("show, ms", show, 50, false);

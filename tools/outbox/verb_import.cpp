@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t max_line_bytes = std::size_t{4} << 20;
 
 /// What is committed at once; see Outbox::submit_many.
-constexpr std::size_t batch_lines = 64;
+constexpr std::size_t batch_lines = 256;
 constexpr std::size_t batch_bytes = std::size_t{1} << 20;
 
 class Import {
