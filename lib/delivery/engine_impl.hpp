@@ -76,6 +76,7 @@ class Engine::Impl {
     bool sending_stopped() const;
     std::size_t wanted_claims(Gate gate) const;
     std::size_t claim_limit() const;
+    bool claims_ahead() const;
     std::size_t sends_in_flight() const;
     bool settle_is_due() const;
     std::int64_t company_ms() const;

@@ -146,11 +146,17 @@ std::size_t Engine::Impl::claim_limit() const {
     return mean_exchange_ms_ < fast_exchange_ms ? 3 * connections : 2 * connections;
 }
 
+/// Where an answer takes its time, the next batch is claimed meanwhile, so that no
+/// connection waits for a commit. Where it does not, commits are what costs.
+bool Engine::Impl::claims_ahead() const {
+    return mean_exchange_ms_ >= fast_exchange_ms && !pacer_.on(now_) && !holds_.any();
+}
+
 /// Claims come in batches: when the last batch has been sent off.
 std::size_t Engine::Impl::wanted_claims(Gate gate) const {
     const bool due = next_due_ && *next_due_ <= now_;
     if (gate == Gate::shut || !(claimable_ || rung_ || due || submitted_) || !ready_.empty() ||
-        free_connections() == 0) {
+        (free_connections() == 0 && !claims_ahead())) {
         return 0;
     }
     if (gate == Gate::probe) {
@@ -461,7 +467,8 @@ std::optional<core::OutboxMs> Engine::Impl::next_wake() const {
     if (sending_stopped()) {
         return wake;
     }
-    if (connecting() || free_connections() == 0 || asking_time()) {
+    const bool ahead = ready_.empty() && claimable_ && may_claim() && claims_ahead();
+    if (connecting() || asking_time() || (free_connections() == 0 && !ahead)) {
         return wake;  // the end of one of them is the next event
     }
     if (holds_.any()) {

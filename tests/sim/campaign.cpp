@@ -8,9 +8,10 @@
 
 #include "simulation.hpp"
 
-/// sim-campaign [--seeds N] [--first S] [--mutant NAME] [--trace]
+/// sim-campaign [--seeds N] [--first S] [--seconds N] [--mutant NAME] [--trace] [--keep-going]
 /// Runs N seeds from S on. Without a mutant every run must be right: exit 1 at the first
-/// that is not, with the seed that replays it. With a mutant, how many seeds it took.
+/// that is not, with the seed that replays it; after so many seconds it stops. With a mutant, how
+/// many seeds it took.
 namespace {
 
 using agentsight::delivery::Mutant;
@@ -43,6 +44,7 @@ struct Totals {
 int main(int argc, char** argv) {
     std::uint64_t seeds = 1'000;
     std::uint64_t first = 1;
+    double most_seconds = 1e9;
     Mutant mutant = Mutant::none;
     bool trace = false;
     bool keep_going = false;
@@ -53,6 +55,8 @@ int main(int argc, char** argv) {
             seeds = std::strtoull(argv[++i], nullptr, 10);
         } else if (flag == "--first" && has_value) {
             first = std::strtoull(argv[++i], nullptr, 10);
+        } else if (flag == "--seconds" && has_value) {
+            most_seconds = std::strtod(argv[++i], nullptr);
         } else if (flag == "--mutant" && has_value) {
             mutant = mutant_of(argv[++i]);
         } else if (flag == "--trace") {
@@ -61,8 +65,8 @@ int main(int argc, char** argv) {
             keep_going = true;
         } else {
             std::fprintf(stderr,
-                         "usage: sim-campaign [--seeds N] [--first S] [--mutant NAME] [--trace] "
-                         "[--keep-going]\n");
+                         "usage: sim-campaign [--seeds N] [--first S] [--seconds N] "
+                         "[--mutant NAME] [--trace] [--keep-going]\n");
             return 2;
         }
     }
@@ -72,7 +76,17 @@ int main(int argc, char** argv) {
     Totals totals;
     std::uint64_t wrong = 0;
     const auto began = std::chrono::steady_clock::now();
-    for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
+    const auto since = [began] {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    };
+    for (std::uint64_t seed = first; seed < first + seeds && since() < most_seconds; ++seed) {
+        if (totals.runs > 0 && totals.runs % 10'000 == 0) {
+            std::printf("%llu runs, %llu wrong, %.0f runs/s\n",
+                        static_cast<unsigned long long>(totals.runs),
+                        static_cast<unsigned long long>(wrong),
+                        static_cast<double>(totals.runs) / since());
+            std::fflush(stdout);
+        }
         agentsight::sim::Scenario scenario{seed};
         scenario.policy.mutant = mutant;
         const agentsight::sim::Result result = agentsight::sim::simulate(scenario, trace);
@@ -105,8 +119,7 @@ int main(int argc, char** argv) {
             break;
         }
     }
-    const double seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    const double seconds = since();
     std::printf(
         "%llu runs, %llu wrong; %llu records: %llu delivered, %llu dead, %llu left to a person; "
         "%llu POSTs, %llu GETs, %llu steps; doubled %llu, declared %llu; %.0f virtual hours; "

@@ -810,6 +810,28 @@ TEST_CASE("a network that changed is tried at once, whatever the old one still a
     CHECK(drain.tasks.size() == 1);  // a new connect
 }
 
+TEST_CASE("where answers take their time the next batch is claimed meanwhile") {
+    Drain drain;
+    for (int i = 0; i < 20; ++i) {
+        drain.submit("=c" + std::to_string(i));
+    }
+    drain.run();
+    for (int i = 0; i < 3; ++i) {
+        drain.steps();
+    }
+    CHECK(drain.tasks.size() == 2);              // both connections are busy ...
+    CHECK(drain.store().status().claimed == 4);  // ... and what comes next is claimed
+    const std::uint64_t commits = drain.store().commits();
+    const Task task = drain.take();
+    drain.clock.advance(50);
+    core::Evidence evidence = drain.created();
+    evidence.began = evidence.ended = drain.clock.now();
+    drain.engine().finished(task.id, std::move(evidence));
+    drain.step();
+    CHECK(drain.tasks.size() == 2);  // sent without a commit between
+    CHECK(drain.store().commits() == commits);
+}
+
 TEST_CASE("many small feedbacks are claimed and settled many at a time") {
     Policy policy = Drain::usual();
     policy.connections = 8;

@@ -215,6 +215,55 @@ TEST_CASE("details are bounded and printable") {
     CHECK(detail.find('\n') == std::string::npos);
 }
 
+/// The table of the design once more, in its own words and order, to compare with.
+Class by_the_table(const Evidence& evidence, bool object, bool with_id) {
+    if (!evidence.request_written) {
+        return evidence.failure == Failure::proxy_auth ? Class::proxy : Class::link_down;
+    }
+    if (evidence.failure != Failure::none) {
+        return Class::unknown;
+    }
+    const bool api = evidence.json && object;
+    switch (evidence.status) {
+        case 200:
+        case 201:
+        case 202:
+            return api && with_id ? Class::delivered : Class::unknown;
+        case 303:
+            return Class::unknown;
+        case 401:
+        case 403:
+            return api ? Class::credential_refused : Class::intercepted;
+        case 404:
+            return api ? Class::not_found : Class::route_lost;
+        case 405:
+        case 410:
+        case 501:
+            return Class::route_lost;
+        case 407:
+        case 511:
+            return Class::proxy;
+        case 408:
+        case 421:
+        case 425:
+            return Class::not_processed;
+        case 429:
+            return Class::throttled;
+        case 503:
+            return api && evidence.retry_after ? Class::throttled : Class::unknown;
+        default:
+            break;
+    }
+    switch (evidence.status / 100) {
+        case 3:
+            return Class::intercepted;
+        case 4:
+            return api ? Class::refused : Class::intercepted;
+        default:
+            return Class::unknown;
+    }
+}
+
 TEST_CASE("the classifier is total and never calls delivered what is not proven") {
     const std::vector<std::string> bodies = {
         "", created, "{}", "<html>", R"({"detail": "x"})", R"({"id": 3})", "[]", "null", "{"};
@@ -237,7 +286,10 @@ TEST_CASE("the classifier is total and never calls delivered what is not proven"
                     const bool proof = evidence.request_written && failure == Failure::none &&
                                        status >= 200 && status <= 202 && evidence.json &&
                                        (body == created || body == bodies[5]);
+                    const bool object = !body.empty() && body.front() == '{' && body.back() == '}';
+                    const bool with_id = body == created || body == bodies[5];
                     const bool sound =
+                        outcome.what == by_the_table(evidence, object, with_id) &&
                         (outcome.what == Class::delivered) == proof &&
                         (outcome.what == Class::delivered) == !outcome.server_id.empty() &&
                         (evidence.request_written || outcome.what == Class::link_down ||
