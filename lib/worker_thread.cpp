@@ -171,16 +171,28 @@ void Worker::Thread::ring() noexcept {
 
 void Worker::Thread::tick() noexcept {
     tick_posted_ = false;
-    try {
+    guarded([this] {
         tick_or_throw();
-        failures_in_row_ = 0;
+        if (in_flight_ == 0) {  // else the end of one of them tells whether all is well again
+            failures_in_row_ = 0;
+        }
+    });
+    worker_.relay_->run();
+    publish();
+}
+
+/// False where the step failed: then the worker recovers.
+template <class Step>
+bool Worker::Thread::guarded(Step&& step) noexcept {
+    try {
+        step();
+        return true;
     } catch (const std::exception& error) {
         recover(error.what());
     } catch (...) {
         recover("an unknown exception");
     }
-    worker_.relay_->run();
-    publish();
+    return false;
 }
 
 void Worker::Thread::tick_or_throw() {
@@ -454,10 +466,23 @@ asio::awaitable<void> Worker::Thread::perform(delivery::Task task, std::uint64_t
         evidence.began = evidence.ended = worker_.clock_.now();
     }
     --in_flight_;
-    if (engine_ && generation == generation_) {
-        engine_->finished(task.id, std::move(evidence));
+    finish(task.id, std::move(evidence), generation);
+}
+
+void Worker::Thread::finish(std::uint64_t task, core::Evidence evidence,
+                            std::uint64_t generation) noexcept {
+    const bool fine = guarded([&] {
+        if (engine_ && generation == generation_) {
+            engine_->finished(task, std::move(evidence));
+            failures_in_row_ = 0;
+        }
+    });
+    if (fine) {
+        wake();
+    } else {
+        worker_.relay_->run();
+        publish();
     }
-    wake();
 }
 
 void Worker::Thread::relay_events() {

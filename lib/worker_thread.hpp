@@ -53,6 +53,8 @@ class Worker::Thread {
 
     void tick() noexcept;
     void tick_or_throw();
+    template <class Step>
+    bool guarded(Step&& step) noexcept;
     void recover(const char* what) noexcept;
     void take_control();
     void commit_queued_submits();
@@ -69,6 +71,7 @@ class Worker::Thread {
     void resign() noexcept;
     void start_tasks(std::vector<delivery::Task> tasks);
     boost::asio::awaitable<void> perform(delivery::Task task, std::uint64_t generation);
+    void finish(std::uint64_t task, core::Evidence evidence, std::uint64_t generation) noexcept;
     void relay_events();
     void arm(std::optional<core::OutboxMs> at);
     void arm_in(std::chrono::milliseconds wait);

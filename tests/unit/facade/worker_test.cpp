@@ -7,9 +7,13 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
+#include <future>
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "outbox/store.hpp"
 #include "relay.hpp"
@@ -38,7 +42,6 @@ class SilentServer {
         const timeval patience{.tv_sec = 30, .tv_usec = 0};
         ::setsockopt(listener_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
         REQUIRE(::bind(listener_, generic, size) == 0);
-        REQUIRE(::listen(listener_, 8) == 0);
         REQUIRE(::getsockname(listener_, generic, &size) == 0);
         url_ = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
     }
@@ -50,6 +53,9 @@ class SilentServer {
     SilentServer& operator=(const SilentServer&) = delete;
 
     const std::string& url() const { return url_; }
+
+    /// Until then connections are refused.
+    void listen() { REQUIRE(::listen(listener_, 8) == 0); }
 
     /// The first bytes of the next connection's request.
     std::string read_request() {
@@ -65,49 +71,98 @@ class SilentServer {
     std::string url_;
 };
 
-}  // namespace
+/// A worker on an outbox of its own, with one record that waits.
+struct Working {
+    explicit Working(core::Random& chance, LogSink log = {}) {
+        Options options;
+        options.outbox_path = folder.path() / "feedback.db";
+        options.endpoint = server.url();
+        options.credential = ApiKey{"ags_0123456789"};
+        options.proxy = "direct";
+        options.request_timeout = 10min;  // so that no deadline is what ends it
+        store = std::make_shared<outbox::Store>(
+            store_options(options.outbox_path, OutboxMode::create, options), clock, random);
+        worker = std::make_shared<Worker>(
+            resolve(options), store, std::make_shared<Relay>(Observer{}, std::move(log), nullptr),
+            clock, chance);
+        outbox::Submission given;
+        given.feedback.conversation = {"=conv"};
+        given.feedback.sentiment = Sentiment::positive;
+        given.kind = Credential::Kind::api_key;
+        id = store->submit(given).id.text();
+        worker->start();
+    }
+    ~Working() { worker->shut(0ms); }
+    Working(const Working&) = delete;
+    Working& operator=(const Working&) = delete;
 
-TEST_CASE("H33: after a suspend what was in flight is unknown at once, and is not sent again") {
-    const TemporaryFolder folder;
+    RecordState state() const { return store->state_of(id); }
+
+    TemporaryFolder folder;
     TestClock clock;
     TestRandom random;
     SilentServer server;
-    Options options;
-    options.outbox_path = folder.path() / "feedback.db";
-    options.endpoint = server.url();
-    options.credential = ApiKey{"ags_suspended"};
-    options.proxy = "direct";
-    options.request_timeout = 10min;  // so that no deadline is what ends it
-    const Settings settings = resolve(options);
-    const auto store = std::make_shared<outbox::Store>(
-        store_options(options.outbox_path, OutboxMode::create, options), clock, random);
-    const auto relay = std::make_shared<Relay>(Observer{}, LogSink{}, nullptr);
-    const auto worker = std::make_shared<Worker>(settings, store, relay, clock, random);
-    outbox::Submission given;
-    given.feedback.conversation = {"=conv"};
-    given.feedback.sentiment = Sentiment::positive;
-    given.kind = Credential::Kind::api_key;
-    const std::string id = store->submit(given).id.text();
-    worker->start();
-    CHECK(server.read_request().starts_with("POST "));
-    CHECK(store->state_of(id) == RecordState::claimed);
+    std::shared_ptr<outbox::Store> store;
+    std::shared_ptr<Worker> worker;
+    std::string id;
+};
+
+/// Fails as often as it is told to.
+class FailingRandom final : public core::Random {
+  public:
+    std::uint64_t next() override {
+        if (failures-- > 0) {
+            throw std::runtime_error("no random numbers");
+        }
+        return random_.next();
+    }
+    std::atomic<int> failures = 0;
+
+  private:
+    TestRandom random_;
+};
+
+}  // namespace
+
+TEST_CASE("P4: an exception inside the worker is told, and it starts again") {
+    FailingRandom chance;
+    chance.failures = 1;
+    std::promise<std::string> told;
+    Working working{chance, [&, first = true](LogLevel level, std::string_view line) mutable {
+                        if (level == LogLevel::error && std::exchange(first, false)) {
+                            told.set_value(std::string{line});
+                        }
+                    }};
+    auto line = told.get_future();
+    REQUIRE(line.wait_for(30s) == std::future_status::ready);
+    CHECK(line.get() == "sending failed and starts again in 2000 ms: no random numbers");
+    CHECK(working.state() == RecordState::waiting);
+    working.server.listen();
+    CHECK(working.server.read_request().starts_with("POST "));
+}
+
+TEST_CASE("H33: after a suspend what was in flight is unknown at once, and is not sent again") {
+    TestRandom chance;
+    Working working{chance};
+    working.server.listen();
+    working.worker->network_changed();
+    CHECK(working.server.read_request().starts_with("POST "));
+    CHECK(working.state() == RecordState::claimed);
 
     SUBCASE("time that passes while awake ends nothing") {
-        worker->wake();
-        CHECK_FALSE(worker->flush(50ms));
-        CHECK(store->state_of(id) == RecordState::claimed);
+        working.worker->wake();
+        CHECK_FALSE(working.worker->flush(50ms));
+        CHECK(working.state() == RecordState::claimed);
     }
     SUBCASE("a machine that slept ten minutes") {
-        clock.advance(600'000);
-        worker->wake();
+        working.clock.advance(600'000);
+        working.worker->wake();
         const auto end = std::chrono::steady_clock::now() + 30s;
-        std::uint64_t seen = worker->changes();
-        while (store->state_of(id) == RecordState::claimed &&
-               std::chrono::steady_clock::now() < end) {
-            worker->wait_for_change(seen, end);
-            seen = worker->changes();
+        std::uint64_t seen = working.worker->changes();
+        while (working.state() == RecordState::claimed && std::chrono::steady_clock::now() < end) {
+            working.worker->wait_for_change(seen, end);
+            seen = working.worker->changes();
         }
-        CHECK(store->state_of(id) == RecordState::unknown);
+        CHECK(working.state() == RecordState::unknown);
     }
-    worker->shut(0ms);
 }
