@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "agentsight/error.hpp"
+#include "core/json_tree.hpp"
 #include "core/metadata.hpp"
 #include "core/text.hpp"
 
@@ -196,7 +197,7 @@ Options options_from_json(std::string_view json) {
     if (text.empty()) {
         return options;
     }
-    const Json object = Json::parse(text, nullptr, false);
+    const Json object = core::parse_json(text);
     for (const auto& [name, value] : object.items()) {
         set(options, name, value);
     }

@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <utility>
 
+#include "core/json_tree.hpp"
 #include "core/text.hpp"
 #include "core/wire.hpp"
 #include "net/transport.hpp"
@@ -89,7 +90,7 @@ class Client::Impl {
         const std::string id = conversation.is_number() ? std::to_string(conversation.number())
                                                         : find(conversation.text());
         core::Evidence answer = get(core::conversation_request(id));
-        const nlohmann::json body = nlohmann::json::parse(answer.body, nullptr, false);
+        const nlohmann::json body = core::parse_json(answer.body);
         if (!body.is_object() || !body.contains("id")) {
             fail_unexpected(answer);
         }

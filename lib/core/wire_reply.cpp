@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "core/json_tree.hpp"
 #include "core/text.hpp"
 #include "core/wire.hpp"
 
@@ -11,16 +12,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t max_id_bytes = 255;
-
-/// The whole body as one JSON value; discarded where it is not. Neither the parser nor the
-/// destructor recurses, so a body's depth is bounded by its size alone.
-Json parse(std::string_view body) {
-    // The parser takes a NUL for the end and would not see what follows.
-    if (body.find('\0') != std::string_view::npos) {
-        return Json(Json::value_t::discarded);
-    }
-    return Json::parse(body, nullptr, false);
-}
 
 const Json* member(const Json& object, const char* name) {
     const auto found = object.find(name);
@@ -212,7 +203,7 @@ bool ServerRow::may_be_of(const ConversationKey& key) const {
 }
 
 std::optional<ServerRows> parse_feedback_list(std::string_view body) {
-    const Json envelope = parse(body);
+    const Json envelope = parse_json(body);
     const auto more = read_more(envelope);
     if (!more) {
         return std::nullopt;
@@ -225,7 +216,7 @@ std::optional<ServerRows> parse_feedback_list(std::string_view body) {
 }
 
 std::optional<ServerRows> parse_conversation(std::string_view body) {
-    const Json conversation = parse(body);
+    const Json conversation = parse_json(body);
     if (!conversation.is_object() || !read_id(conversation)) {
         return std::nullopt;
     }
@@ -242,7 +233,7 @@ std::optional<ServerRows> parse_conversation(std::string_view body) {
 
 std::optional<std::string> parse_found_conversation(std::string_view body,
                                                     std::string_view business_id) {
-    const Json envelope = parse(body);
+    const Json envelope = parse_json(body);
     if (!read_more(envelope)) {
         return std::nullopt;
     }
@@ -267,7 +258,7 @@ std::optional<std::string> parse_found_conversation(std::string_view body,
 }
 
 std::optional<Created> parse_created(std::string_view body) {
-    const Json json = parse(body);
+    const Json json = parse_json(body);
     if (!json.is_object()) {
         return std::nullopt;
     }
@@ -289,7 +280,7 @@ std::optional<Created> parse_created(std::string_view body) {
 
 bool parse_api_error(std::string_view body, std::string& detail) {
     detail.clear();
-    const Json json = parse(body);
+    const Json json = parse_json(body);
     if (!json.is_object()) {
         return false;
     }
