@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <iostream>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "import_line.hpp"
@@ -30,21 +32,19 @@ class Import {
           input_(input),
           reader_(input, max_line_bytes),
           outbox_(common.path(), OutboxMode::create),
-          bar_("line", size) {
-        lines_.reserve(batch_lines);  // the views point into them
-    }
+          bar_("line", size) {}
 
     ExitCode run() {
         std::string text;
         while (reader_.next(text)) {
             bar_.show(reader_.number(), reader_.bytes());
             take(text);
-            if (lines_.size() == batch_lines || bytes_ >= batch_bytes ||
-                rejected_.size() == batch_lines) {
-                commit();
+            if (filling_.is_full()) {
+                hand_over();
             }
         }
-        commit();
+        hand_over();
+        settle_pending();
         bar_.erase();
         if (input_.bad()) {
             throw std::runtime_error("cannot read on after line " +
@@ -56,6 +56,24 @@ class Import {
     }
 
   private:
+    struct Rejected {
+        std::uint64_t number;
+        std::string why;
+    };
+
+    /// Lines read and not yet committed.
+    struct Batch {
+        std::vector<ImportLine> lines;
+        std::vector<std::uint64_t> numbers;
+        std::vector<Rejected> rejected;
+        std::size_t bytes = 0;
+
+        bool is_full() const {
+            return lines.size() == batch_lines || bytes >= batch_bytes ||
+                   rejected.size() >= batch_lines;
+        }
+    };
+
     void take(const std::string& text) {
         if (reader_.is_too_long()) {
             return reject(reader_.number(), "longer than 4 MiB");
@@ -69,29 +87,40 @@ class Import {
                 ++done_with_;
                 return;
             }
-            lines_.push_back(std::move(line));
-            numbers_.push_back(reader_.number());
-            bytes_ += text.size();
+            filling_.lines.push_back(std::move(line));
+            filling_.numbers.push_back(reader_.number());
+            filling_.bytes += text.size();
         } catch (const BadLine& error) {
             reject(reader_.number(), error.what());
         }
     }
 
-    /// Durable on return.
-    void commit() {
+    /// While one batch is committed the next is read: reading costs half as much again.
+    void hand_over() {
+        settle_pending();
+        pending_ = std::exchange(filling_, {});
+        outcomes_ = std::async(std::launch::async, [this] { return commit(pending_); });
+    }
+
+    /// Durable on return. Only one thread at a time is here.
+    std::vector<SubmitOutcome> commit(const Batch& batch) {
         std::vector<ImportedFeedback> feedbacks;
-        feedbacks.reserve(lines_.size());
-        for (const ImportLine& line : lines_) {
+        feedbacks.reserve(batch.lines.size());
+        for (const ImportLine& line : batch.lines) {
             feedbacks.push_back(line.feedback());
         }
-        const std::vector<SubmitOutcome> outcomes = outbox_.submit_many(feedbacks);
-        for (std::size_t i = 0; i < outcomes.size(); ++i) {
-            settle(lines_[i], numbers_[i], outcomes[i]);
+        return outbox_.submit_many(feedbacks);
+    }
+
+    void settle_pending() {
+        if (!outcomes_.valid()) {
+            return;
         }
-        tell_rejected();
-        lines_.clear();
-        numbers_.clear();
-        bytes_ = 0;
+        const std::vector<SubmitOutcome> outcomes = outcomes_.get();
+        for (std::size_t i = 0; i < outcomes.size(); ++i) {
+            settle(pending_.lines[i], pending_.numbers[i], outcomes[i]);
+        }
+        tell_rejected(pending_.rejected);
     }
 
     void settle(const ImportLine& line, std::uint64_t number, const SubmitOutcome& outcome) {
@@ -100,7 +129,7 @@ class Import {
             without_id_ += line.has_id() ? 0 : 1;
             unknown_ += outcome.receipt.stored && line.may_have_arrived() ? 1 : 0;
         } else if (is_validation_error(outcome.error) || outcome.error == errc::id_conflict) {
-            reject(number, outcome.message);
+            pending_.rejected.push_back({number, outcome.message});
         } else {
             bar_.erase();
             throw Error(static_cast<errc>(outcome.error.value()),
@@ -110,15 +139,15 @@ class Import {
     }
 
     void reject(std::uint64_t number, std::string why) {
-        rejected_.push_back({number, std::move(why)});
+        filling_.rejected.push_back({number, std::move(why)});
     }
 
     /// In the order of the lines: some are found bad when read, some when submitted.
-    void tell_rejected() {
-        std::sort(rejected_.begin(), rejected_.end(),
+    void tell_rejected(std::vector<Rejected>& rejected) {
+        std::sort(rejected.begin(), rejected.end(),
                   [](const Rejected& a, const Rejected& b) { return a.number < b.number; });
         constexpr std::uint64_t most_shown = 20;
-        for (const Rejected& line : rejected_) {
+        for (const Rejected& line : rejected) {
             if (++bad_ <= most_shown) {
                 bar_.erase();
                 complain("line " + std::to_string(line.number) + ": " + line.why);
@@ -127,7 +156,6 @@ class Import {
                 complain("more bad lines follow; they are counted, not shown");
             }
         }
-        rejected_.clear();
     }
 
     void report() const {
@@ -164,17 +192,12 @@ class Import {
     LineReader reader_;
     Outbox outbox_;
     ProgressBar bar_;
-    struct Rejected {
-        std::uint64_t number;
-        std::string why;
-    };
-    std::vector<Rejected> rejected_;  ///< not yet told
-    std::vector<ImportLine> lines_;   ///< not yet committed
-    std::vector<std::uint64_t> numbers_;
-    std::size_t bytes_ = 0;  ///< of them
+    Batch filling_;
+    Batch pending_;  ///< being committed
     std::uint64_t stored_ = 0, already_there_ = 0, bad_ = 0, without_id_ = 0;
     std::uint64_t done_with_ = 0;  ///< delivered or discarded where they were exported
     std::uint64_t unknown_ = 0;    ///< may have arrived from where they were exported
+    std::future<std::vector<SubmitOutcome>> outcomes_;  ///< last: waited for before all else goes
 };
 
 ExitCode import(const Common& common, const std::string& file) {
