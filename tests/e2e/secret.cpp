@@ -88,7 +88,7 @@ TEST_CASE("H17, H36: a redirect is not followed, and the key stays with the endp
             ConversationManager manager{options};
             manager.submit_feedback("conv", "positive");
             manager.flush(2s);
-        CHECK(manager.stats().delivered == 0);
+            CHECK(manager.stats().delivered == 0);
             manager.close(0ms);
         }
         CHECK(server.requests().size() >= 1);
