@@ -41,7 +41,8 @@ class Examples(Case):
         self.assertEqual(len(self.sandbox.rows()), 2)
 
     def test_a_program_that_only_submits_has_delivered_when_it_ends(self):
-        self.python(example("basic.py"))
+        patient = "import agentsight.manager\nagentsight.manager.EXIT_DEADLINE = 50\n"
+        self.python(patient + example("basic.py"))
         self.assertEqual([row["comment"] for row in self.sandbox.rows()], ["Very helpful!"])
 
     def test_the_database_id_example_runs_after_the_first_in_one_interpreter(self):
