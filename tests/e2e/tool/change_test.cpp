@@ -76,6 +76,7 @@ TEST_CASE("a dead record is shown with the server's words, requeued, and then de
     CHECK(shown["history"].size() == 1);
     CHECK(tool({"requeue", id}).code == 0);
     CHECK(tool.json({"show", id})["state"] == "waiting");
+    CHECK(tool.json({"show", id})["history"] == shown["history"]);
     // Waiting already: refused, not done twice.
     CHECK(tool({"requeue", id}).code == 1);
     const sandbox::Server server;
@@ -111,6 +112,28 @@ TEST_CASE("--all needs --yes where there is no terminal, and asks where there is
     CHECK(tool.status()["dead"] == 0);
     CHECK(tool.status()["discarded"] == 3);
     CHECK(tool({"discard", "--all", "--state", "dead", "--yes"}).code == 4);
+}
+
+TEST_CASE("purge asks on a terminal, removes the history of what is settled, keeps the counts") {
+    Tool tool;
+    const sandbox::Server server;
+    const std::string id = tool.submit();
+    REQUIRE(tool.drain(server).code == 0);
+    tool.submit("waiting");
+    tool.environment["TERM"] = "xterm";
+    const std::vector<std::string> purge{"purge", "--delivered-before", "2099-01-01"};
+    const Run no = run_on_terminal(AGENTSIGHT_OUTBOX_TOOL, purge, tool.environment, "n\n");
+    CHECK(no.code == 1);
+    CHECK(no.out.find("cannot be brought back") != std::string::npos);
+    CHECK(tool({"show", id}).code == 0);
+    CHECK(tool.json({"purge", "--delivered-before", "2020-01-01", "--yes"})["purged"] == 0);
+    const Run yes = run_on_terminal(AGENTSIGHT_OUTBOX_TOOL, purge, tool.environment, "y\n");
+    CHECK(yes.code == 0);
+    CHECK(yes.out.find("1 record purged") != std::string::npos);
+    CHECK(tool({"show", id}).code == 4);
+    CHECK(tool.status()["delivered"] == 1);
+    CHECK(tool.status()["waiting"] == 1);
+    CHECK(tool({"verify"}).code == 0);
 }
 
 TEST_CASE("requeue --all takes the dead records of the filter, each once") {
