@@ -149,6 +149,17 @@ TEST_CASE("the man page is sound, where there is a program that can tell") {
     CHECK(run.err.empty());
 }
 
+TEST_CASE("the man page and the completions are installed where the shells look for them") {
+    const std::string plan = bytes_of(BUILD_FOLDER "/meson-info/intro-installed.json");
+    for (const char* file :
+         {"man/man1/agentsight-outbox.1", "bash-completion/completions/agentsight-outbox",
+          "zsh/site-functions/_agentsight-outbox",
+          "fish/vendor_completions.d/agentsight-outbox.fish"}) {
+        CAPTURE(file);
+        CHECK(plan.find(std::string("/share/") + file + "\"") != std::string::npos);
+    }
+}
+
 TEST_CASE("the README names every verb") {
     const Tool tool;
     const std::string readme = bytes_of(README);
