@@ -1,0 +1,91 @@
+// Disks that are full, quotas, limits of the system: an error, and the outbox goes on.
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <string>
+
+#include "raw.hpp"
+#include "support.hpp"
+#include "support/child_process.hpp"
+
+using namespace agentsight;
+using namespace agentsight::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// 0 where it all went as it should; else the line that did not.
+#define REQUIRE_HERE(condition) \
+    if (!(condition))           \
+    return __LINE__ % 250 + 1
+
+int fill_to_the_limit() {
+    ::signal(SIGXFSZ, SIG_IGN);
+    Outboxed box;
+    box.become_drainer();
+    for (int i = 0; i < 20; ++i) {
+        box.submit("c" + std::to_string(i), std::string(2'000, 'x'));
+    }
+    const auto claimed = box.claim(4);
+    rlimit limit{.rlim_cur = 256 * 1024, .rlim_max = RLIM_INFINITY};
+    REQUIRE_HERE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    int accepted = 20;
+    std::error_code refused;
+    for (int i = 0; i < 1'000 && !refused; ++i) {
+        refused = box->submit(submission("d" + std::to_string(i), std::string(2'000, 'y'))).error;
+        accepted += refused ? 0 : 1;
+    }
+    REQUIRE_HERE(refused == errc::disk_full);
+    REQUIRE_HERE(box->status().accepted == static_cast<std::uint64_t>(accepted));
+    limit.rlim_cur = RLIM_INFINITY;
+    REQUIRE_HERE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    for (const auto& record : claimed) {
+        box.deliver(record.key);
+    }
+    box.clock.advance(2'000);
+    box.submit("after");
+    REQUIRE_HERE(box->status().delivered == claimed.size());
+    REQUIRE_HERE(box->verify().empty());
+    return 0;
+}
+
+}  // namespace
+
+TEST_CASE("S8 S10: a limit of the file's size is a full disk, and submits work again without it") {
+    ChildProcess child = ChildProcess::run([](ParentLink&) { return fill_to_the_limit(); });
+    CHECK(child.wait() == Ending{.code = 0});
+}
+
+TEST_CASE("S12 S13: a WAL that a long reader let grow is emptied when the outbox is idle") {
+    outbox::StoreOptions options;
+    options.durability = Durability::relaxed;
+    Outboxed box{options};
+    box.submit();
+    const auto wal = [&] { return fs::file_size(box.options.path.string() + "-wal"); };
+    {
+        RawDatabase reader{box.options.path};
+        reader.run("BEGIN");
+        reader.integer("SELECT count(*) FROM record");
+        for (int i = 0; i < 1'000; ++i) {
+            box.submit("c", std::string(2'000, 'x'));
+        }
+        CHECK(wal() > 4'000'000);
+        reader.run("ROLLBACK");
+    }
+    box->tidy();
+    CHECK(wal() == 0);
+}
+
+TEST_CASE("S14: every write transaction takes its lock at once") {
+    Outboxed box;
+    box.submit();
+    RawDatabase other{box.options.path};
+    other.run("BEGIN");
+    other.integer("SELECT count(*) FROM record");  // a snapshot that grows old
+    box.submit();
+    box.become_drainer();
+    CHECK(box.claim(2).size() == 1);
+    other.run("ROLLBACK");
+}
