@@ -124,6 +124,12 @@ TEST_CASE("some hundred random worlds: nothing lost, nothing doubled, in order, 
     }
 }
 
+TEST_CASE("worlds that were wrong once: a question for the time throttled, four poisons in turn") {
+    for (const std::uint64_t seed : {99U, 5'928U, 44'045U}) {
+        check(Scenario{seed});
+    }
+}
+
 TEST_CASE("each deliberate defect is caught") {
     using delivery::Mutant;
     for (const Mutant mutant : {Mutant::resend_without_reading, Mutant::match_known_ids,
