@@ -101,7 +101,6 @@ void Database::configure(const OpenOptions& options) {
         }
     }
     sqlite3_limit(handle_, SQLITE_LIMIT_ATTACHED, 0);
-    sqlite3_wal_hook(handle_, &Database::on_wal, counters_.get());
     script(
         "PRAGMA mmap_size=0;"
         "PRAGMA temp_store=MEMORY;"
@@ -198,6 +197,8 @@ std::uint32_t Database::data_version() const noexcept {
 }
 
 void Database::keep_wal() {
+    // Not before the profile: "PRAGMA wal_autocheckpoint" takes any hook away.
+    sqlite3_wal_hook(handle_, &Database::on_wal, counters_.get());
     int on = 1;
     if (const int code = sqlite3_file_control(handle_, "main", SQLITE_FCNTL_PERSIST_WAL, &on);
         code != SQLITE_OK) {

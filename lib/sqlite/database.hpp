@@ -70,7 +70,8 @@ class Database {
     /// Meaningful inside a transaction.
     std::uint32_t data_version() const noexcept;
 
-    /// The -wal file stays when the last connection closes.
+    /// The -wal file stays when the last connection closes, and its frames are counted from
+    /// now on: after the last pragma about it.
     void keep_wal();
     /// Frames in the WAL after this connection's last commit.
     int wal_frames() const noexcept { return counters_ ? counters_->wal_frames : 0; }

@@ -78,6 +78,16 @@ TEST_CASE("S12 S13: a WAL that a long reader let grow is emptied when the outbox
     CHECK(wal() == 0);
 }
 
+TEST_CASE("S12: the WAL is used again and again, not grown") {
+    outbox::StoreOptions options;
+    options.durability = Durability::relaxed;
+    Outboxed box{options};
+    for (int i = 0; i < 1'000; ++i) {
+        box.submit("c", std::string(2'000, 'x'));
+    }
+    CHECK(fs::file_size(box.options.path.string() + "-wal") < 2'000'000);
+}
+
 TEST_CASE("S14: every write transaction takes its lock at once") {
     Outboxed box;
     box.submit();
