@@ -202,6 +202,27 @@ TEST_CASE("S29: whatever is overwritten, the outbox starts, keeps the file, and 
     MESSAGE("salvaged ", salvages, " of 200");
 }
 
+TEST_CASE("S29: a schema whose text no longer parses is damage, wherever it was hit") {
+    const Original original{100};
+    TestRandom random{test_seed()};
+    CAPTURE(random.seed());
+    const std::size_t text = original.bytes.find("CREATE TABLE record(");
+    REQUIRE(text < page);
+    for (int trial = 0; trial < 60; ++trial) {
+        Copy copy{original};
+        // Characters that SQL has no use for: the row of the schema still reads, its text not.
+        const std::size_t at = text + random.below(page - text);
+        const std::string bytes(1 + random.below(4), trial % 2 == 0 ? '\x01' : '\x7f');
+        CAPTURE(at);
+        overwrite(copy.box.options.path, std::min(at, page - bytes.size()), bytes);
+        copy.box.open();
+        copy.box.submit("new", "after the damage");
+        REQUIRE(count<event::Salvaged>(copy.box.events) == 1);
+        CHECK(std::get<event::Salvaged>(copy.box.events[0]).rescued == 100);
+        CHECK(moved_aside(copy.box.folder.path()).size() == 1);
+    }
+}
+
 TEST_CASE("the damaged file is kept whole, byte for byte") {
     const Original original{100};
     Copy copy{original};
