@@ -12,6 +12,8 @@
 #include <boost/asio/ssl/error.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <cstddef>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -36,6 +38,13 @@ struct SessionDeleter {
     void operator()(SSL_SESSION* session) const { SSL_SESSION_free(session); }
 };
 using Session = std::unique_ptr<SSL_SESSION, SessionDeleter>;
+
+/// What Asio counts references to goes with its statics, at exit(); a worker that nobody closed
+/// may still make a context then. One more reference, taken when the library is loaded and
+/// never given back.
+using AsioReference = ssl::detail::openssl_init<>;
+alignas(AsioReference) std::byte kept_reference[sizeof(AsioReference)];
+[[maybe_unused]] const bool is_kept = (new (kept_reference) AsioReference, true);
 
 /// OpenSSL's own clean-up at exit() runs while our thread may be inside it, and crashes
 /// there; what it would free, the end of the process frees. Without effect where the

@@ -1,7 +1,10 @@
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <memory>
+#include <mutex>
 #include <thread>
 
 #include "agentsight/conversation_manager.hpp"
@@ -22,6 +25,7 @@ using std::chrono::steady_clock;
 /// How often the outbox is looked at while it drains: soon enough for a person and for an
 /// empty outbox to be noticed, rare enough to cost nothing.
 constexpr milliseconds look_every{50};
+constexpr milliseconds longest_pause{10'000};  ///< between two flushes that settle nothing
 
 struct DrainFlags {
     SendingFlags sending;
@@ -41,7 +45,11 @@ class Pump {
     Pump(ConversationManager& manager, steady_clock::time_point deadline)
         : thread_([this, &manager, deadline] { run(manager, deadline); }) {}
     ~Pump() {
-        stopping_ = true;
+        {
+            const std::lock_guard lock{mutex_};
+            stopping_ = true;
+        }
+        stop_.notify_all();
         thread_.join();
     }
     Pump(const Pump&) = delete;
@@ -53,26 +61,44 @@ class Pump {
     bool has_looked() const { return looked_; }
 
   private:
+    /// Records that some answer settled, whichever.
+    static std::uint64_t settled(const ConversationManager& manager) {
+        const Status status = manager.stats();
+        return status.delivered + status.dead;
+    }
+
+    /// A flush that ends unsettled has tried everything once. Without any progress the next one
+    /// comes later and later: a record may not use up its attempts within one drain.
     void run(ConversationManager& manager, steady_clock::time_point deadline) {
+        milliseconds pause = look_every;
         while (!stopping_) {
             const auto left = deadline - steady_clock::now();
             if (left <= steady_clock::duration::zero()) {
                 return;
             }
             try {
-                const bool settled = manager.flush(std::chrono::ceil<milliseconds>(left));
-                stuck_ = !settled && steady_clock::now() < deadline;
+                const std::uint64_t before = settled(manager);
+                const bool done = manager.flush(std::chrono::ceil<milliseconds>(left));
+                stuck_ = !done && steady_clock::now() < deadline;
                 looked_ = true;
+                pause = done || settled(manager) != before ? look_every
+                                                           : std::min(2 * pause, longest_pause);
             } catch (const Error&) {
                 return;  // closed: the verb ends
             }
-            std::this_thread::sleep_for(look_every);
+            wait_before_next(pause);
         }
+    }
+    void wait_before_next(milliseconds pause) {
+        std::unique_lock lock{mutex_};
+        stop_.wait_for(lock, pause, [this] { return stopping_.load(); });
     }
 
     std::atomic<bool> stopping_ = false;
     std::atomic<bool> stuck_ = false;
     std::atomic<bool> looked_ = false;
+    std::mutex mutex_;
+    std::condition_variable stop_;
     std::thread thread_;
 };
 

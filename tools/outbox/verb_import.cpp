@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -46,7 +47,8 @@ class Import {
         hand_over();
         settle_pending();
         bar_.erase();
-        if (input_.bad()) {
+        // Standard input reads by C's stream, which tells its own errors.
+        if (input_.bad() || (&input_ == &std::cin && std::ferror(stdin) != 0)) {
             throw std::runtime_error("cannot read on after line " +
                                      std::to_string(reader_.number()) +
                                      "; import again: lines with an id are not stored twice");

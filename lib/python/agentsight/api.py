@@ -14,6 +14,11 @@ from agentsight.exceptions import (
     OutboxException,
     UnauthorizedException,
 )
+from agentsight.manager import conversation_manager
+
+#: How long a conversation that the server does not know is waited for while feedback of this
+#: interpreter is on its way, in seconds.
+FETCH_PATIENCE = 5.0
 
 _REFUSALS = {
     _library.UNAUTHORIZED: UnauthorizedException,
@@ -36,10 +41,14 @@ class AgentSightAPI:
         Text is the business id, an integer the database id. Raises ValueError for a missing
         id, NoApiKeyException, ConversationNetworkException without an answer, and
         NotFoundException, UnauthorizedException, ForbiddenException or another
-        ConversationApiException for a refusal.
+        ConversationApiException for a refusal. Feedback that ``conversation_manager`` has on its
+        way may be what makes the conversation: that is waited for, 5 s at most.
         """
         name = _checks.conversation(conversation_id)
         answer = _library.library().fetch_conversation(self._options, name)
+        if answer.code == _library.NOT_FOUND and conversation_manager._delivers(FETCH_PATIENCE):
+            # Feedback creates its conversation, and may have been on its way.
+            answer = _library.library().fetch_conversation(self._options, name)
         if answer.code != _library.OK:
             raise _exception(answer)
         result: Dict[str, Any] = json.loads(answer.body or b"{}")

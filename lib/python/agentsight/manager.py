@@ -133,6 +133,16 @@ class ConversationManager:
         except Failure as failure:
             raise _exception(failure) from None
 
+    def _delivers(self, deadline: float) -> bool:
+        """Whether this interpreter has feedback to deliver, after trying to."""
+        if not self._handle or self._process != os.getpid():
+            return False
+        try:
+            library().flush(self._handle, _milliseconds(deadline))
+        except Failure:
+            return False
+        return True
+
     def _end(self) -> None:
         """At the end of the interpreter: what is on its way may arrive."""
         if self._handle and self._process == os.getpid():

@@ -67,6 +67,19 @@ TEST_CASE("drain ends with 3 at its deadline, not before and not long after") {
     CHECK(server.row_count() == 1);
 }
 
+TEST_CASE("a drain that settles nothing asks ever more rarely") {
+    const Tool tool;
+    tool.submit();
+    sandbox::Server server;
+    server.add_fault("status,status=404,body=json");
+    check_refused(tool.drain(server, {"--deadline", "3s"}), 3, "1 waiting");
+    // A flush tries a few times; the next comes after 50 ms, then twice as long each time.
+    CHECK(server.requests().size() <= 100);
+    server.clear_faults();
+    CHECK(tool.drain(server).code == 0);
+    CHECK(server.row_count() == 1);
+}
+
 TEST_CASE("drain gives up at once where only a person can help") {
     const Tool tool;
     tool.submit();

@@ -46,8 +46,8 @@ class Examples(Case):
         self.assertEqual([row["comment"] for row in self.sandbox.rows()], ["Very helpful!"])
 
     def test_the_database_id_example_runs_after_the_first_in_one_interpreter(self):
-        flush = "\nassert conversation_manager.flush(50)\n"  # the server then has conv-123
-        self.python(example("basic.py") + flush + example("database_id.py") + flush)
+        patient = "import agentsight.api\nagentsight.api.FETCH_PATIENCE = 50\n"
+        self.python(patient + example("basic.py") + example("database_id.py") + DELIVERED)
         first, second = sorted(self.sandbox.rows(), key=lambda row: row["id"])
         self.assertEqual(second["comment"], "Great support!")
         self.assertEqual(second["conversation"], first["conversation"])
