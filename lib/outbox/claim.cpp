@@ -85,7 +85,7 @@ std::optional<std::int64_t> Claimer::due_retry() {
 
 Claimer::Found Claimer::next_retry() {
     while (const auto key = due_retry()) {
-        RowState row = existing_row(tables_.database(), *key);
+        RowState row = existing_row(tables_.database(), *key, Lane::retry);
         if (try_claim(row)) {
             return Found::claimed;
         }
@@ -112,7 +112,7 @@ Claimer::Found Claimer::next_of_kind() {
             }
             key = rows.integer(0);
         }
-        RowState row = existing_row(tables_.database(), *key);
+        RowState row = existing_row(tables_.database(), *key, Lane::other_kind);
         if (try_claim(row)) {
             return Found::claimed;
         }
@@ -151,7 +151,7 @@ Claimer::Found Claimer::next_fresh() {
                 out_of_budget_ = true;
                 return Found::nothing;
             }
-            RowState row = existing_row(tables_.database(), next.key);
+            RowState row = existing_row(tables_.database(), next.key, Lane::fresh);
             claimed = try_claim(row);
         }
         if (!claimed && !spend()) {
@@ -200,7 +200,7 @@ Claimer::Found Claimer::next_just_submitted() {
         just_submitted_ = just_submitted();
     }
     while (!just_submitted_->empty()) {
-        RowState row = existing_row(tables_.database(), just_submitted_->front());
+        RowState row = existing_row(tables_.database(), just_submitted_->front(), Lane::fresh);
         just_submitted_->pop_front();
         if (is_first_fresh(row) && try_claim(row)) {
             return Found::claimed;
@@ -220,7 +220,7 @@ bool Claimer::try_claim(RowState& row) {
             return false;
         }
         // A requeued one had been the head, and stands behind it now.
-        row = existing_row(tables_.database(), row.key);
+        row = existing_row(tables_.database(), row.key, Lane::retry);
         if (row.due > tables_.now() && !request_.ignore_due) {
             return false;  // it had been tried: its backoff goes on
         }

@@ -86,7 +86,7 @@ void prune_lane(Tables& tables, Lane lane, std::uint64_t& kept, int budget) {
             }
             key = rows.integer(0);
         }
-        tables.remove(existing_row(tables.database(), *key));
+        tables.remove(existing_row(tables.database(), *key, lane));
         --kept;
     }
 }
@@ -112,7 +112,7 @@ void BeginJob::apply(Tables& tables) {
         }
     }
     for (const std::int64_t key : keys) {
-        RowState row = existing_row(tables.database(), key);
+        RowState row = existing_row(tables.database(), key, Lane::claimed);
         row.due = tables.now();
         row.ended.reset();
         if (!row.first_attempt) {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "agentsight/error.hpp"
+#include "core/sip_hash.hpp"
 #include "outbox/rows.hpp"
 
 namespace agentsight::outbox {
@@ -11,21 +12,32 @@ namespace agentsight::outbox {
 namespace {
 
 constexpr const char* select_ledger =
-    "SELECT claimed, unknown, left_to_person, dead, delivered, discarded, dropped,"
+    "SELECT salt, claimed, unknown, left_to_person, dead, delivered, discarded, dropped,"
     " possible_duplicates, other_api_key, other_jwt, kept_delivered, kept_discarded, floor_key,"
     " floor_id, fresh_cursor, low_key, epoch, tight, person_hold, person_hold_since, releases,"
-    " route, server_date, refusals_in_row, boot_id, axis_offset, last_seen, last_delivered"
-    " FROM ledger WHERE one = 1";
+    " route, server_date, refusals_in_row, boot_id, axis_offset, last_seen, last_delivered,"
+    " checksum FROM ledger WHERE one = 1";
 
 constexpr const char* update_ledger =
-    "UPDATE ledger SET claimed = ?, unknown = ?, left_to_person = ?, dead = ?, delivered = ?,"
+    "UPDATE ledger SET salt = ?, claimed = ?, unknown = ?, left_to_person = ?, dead = ?, delivered "
+    "= ?,"
     " discarded = ?, dropped = ?, possible_duplicates = ?, other_api_key = ?, other_jwt = ?,"
     " kept_delivered = ?, kept_discarded = ?, floor_key = ?, floor_id = ?, fresh_cursor = ?,"
     " low_key = ?, epoch = ?, tight = ?, person_hold = ?, person_hold_since = ?, releases = ?,"
     " route = ?, server_date = ?, refusals_in_row = ?, boot_id = ?, axis_offset = ?,"
-    " last_seen = ?, last_delivered = ? WHERE one = 1";
+    " last_seen = ?, last_delivered = ?, checksum = ? WHERE one = 1";
+
+sqlite::Bytes bytes_of(const Salt& salt) {
+    return {reinterpret_cast<const std::uint8_t*>(salt.data()), sizeof salt};
+}
 
 }  // namespace
+
+Salt salt_of(sqlite::Bytes bytes) {
+    Salt salt{};
+    std::memcpy(salt.data(), bytes.data(), std::min(bytes.size(), sizeof salt));
+    return salt;
+}
 
 Ledger read_ledger(sqlite::Database& database) {
     sqlite::Rows rows = database.query(select_ledger);
@@ -36,6 +48,7 @@ Ledger read_ledger(sqlite::Database& database) {
     int column = 0;
     const auto count = [&] { return static_cast<std::uint64_t>(rows.integer(column++)); };
     const auto number = [&] { return rows.integer(column++); };
+    ledger.salt = salt_of(rows.bytes(column++));
     ledger.claimed = count();
     ledger.unknown = count();
     ledger.left = count();
@@ -64,18 +77,44 @@ Ledger read_ledger(sqlite::Database& database) {
     ledger.axis_offset = number();
     ledger.last_seen = number();
     ledger.last_delivered = rows.maybe_integer(column++);
+    if (number() != checksum(ledger)) {
+        throw sqlite::Failure::damaged("the ledger is not as it was written");
+    }
     return ledger;
 }
 
 void write_ledger(sqlite::Database& database, const Ledger& ledger) {
-    database.execute(
-        update_ledger, ledger.claimed, ledger.unknown, ledger.left, ledger.dead, ledger.delivered,
-        ledger.discarded, ledger.dropped, ledger.possible_duplicates, ledger.other_api_key,
-        ledger.other_jwt, ledger.kept_delivered, ledger.kept_discarded, ledger.floor_key,
-        bytes_of(ledger.floor_id), ledger.fresh_cursor, ledger.low_key, ledger.epoch, ledger.tight,
-        ledger.control.person_hold, ledger.control.person_hold_since, ledger.control.releases,
-        ledger.route, ledger.server_date, ledger.refusals_in_row, ledger.boot_id,
-        ledger.axis_offset, ledger.last_seen, ledger.last_delivered);
+    database.execute(update_ledger, bytes_of(ledger.salt), ledger.claimed, ledger.unknown,
+                     ledger.left, ledger.dead, ledger.delivered, ledger.discarded, ledger.dropped,
+                     ledger.possible_duplicates, ledger.other_api_key, ledger.other_jwt,
+                     ledger.kept_delivered, ledger.kept_discarded, ledger.floor_key,
+                     bytes_of(ledger.floor_id), ledger.fresh_cursor, ledger.low_key, ledger.epoch,
+                     ledger.tight, ledger.control.person_hold, ledger.control.person_hold_since,
+                     ledger.control.releases, ledger.route, ledger.server_date,
+                     ledger.refusals_in_row, ledger.boot_id, ledger.axis_offset, ledger.last_seen,
+                     ledger.last_delivered, checksum(ledger));
+}
+
+std::int64_t checksum(const Ledger& ledger) {
+    core::SipHash hash{ledger.salt};
+    for (const std::uint64_t value :
+         {ledger.claimed, ledger.unknown, ledger.left, ledger.dead, ledger.delivered,
+          ledger.discarded, ledger.dropped, ledger.possible_duplicates, ledger.other_api_key,
+          ledger.other_jwt, ledger.kept_delivered, ledger.kept_discarded, ledger.control.releases,
+          ledger.boot_id}) {
+        hash.add(value);
+    }
+    for (const std::int64_t value :
+         {ledger.floor_key, ledger.fresh_cursor, ledger.low_key, ledger.epoch,
+          std::int64_t{ledger.tight}, std::int64_t{ledger.control.person_hold},
+          ledger.control.person_hold_since, std::int64_t{ledger.route},
+          std::int64_t{ledger.refusals_in_row}, ledger.axis_offset, ledger.last_seen}) {
+        hash.add(value);
+    }
+    hash.add(ledger.floor_id);
+    hash.add(ledger.server_date);
+    hash.add(ledger.last_delivered);
+    return hash.result();
 }
 
 void recount(sqlite::Database& database, Ledger& ledger) {
@@ -121,6 +160,9 @@ std::vector<HoldRow> read_holds(sqlite::Database& database) {
     std::vector<HoldRow> holds;
     while (rows.next()) {
         HoldRow hold;
+        if (rows.integer(0) < 0 || rows.integer(0) > static_cast<int>(HoldReason::outage)) {
+            throw sqlite::Failure::damaged("a hold is not as it was written");
+        }
         hold.reason = static_cast<HoldReason>(rows.integer(0));
         hold.since = rows.integer(1);
         hold.until = rows.maybe_integer(2);
@@ -140,16 +182,6 @@ void write_holds(sqlite::Database& database, const std::vector<HoldRow>& holds) 
             " VALUES(?, ?, ?, ?, ?, ?)",
             hold.reason, hold.since, hold.until, hold.step, hold.status, hold.detail);
     }
-}
-
-Salt read_salt(sqlite::Database& database) {
-    sqlite::Rows rows = database.query("SELECT salt FROM ledger WHERE one = 1");
-    Salt salt{};
-    if (rows.next()) {
-        const sqlite::Bytes bytes = rows.bytes(0);
-        std::memcpy(salt.data(), bytes.data(), std::min(bytes.size(), sizeof salt));
-    }
-    return salt;
 }
 
 std::int64_t axis_offset(const core::Moment& moment, std::uint64_t boot_id, std::int64_t offset,

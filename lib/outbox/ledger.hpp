@@ -13,9 +13,14 @@
 
 namespace agentsight::outbox {
 
+/// Key of the fingerprints of erased texts.
+using Salt = std::array<std::uint64_t, 2>;
+Salt salt_of(sqlite::Bytes bytes);
+
 /// The one row of counts and cursors. Written by transactions that settle, never by a
 /// submit: what is waiting follows from the last key.
 struct Ledger {
+    Salt salt{};
     std::uint64_t claimed = 0;
     std::uint64_t unknown = 0;  ///< being reconciled
     std::uint64_t left = 0;     ///< unknown, left to a person
@@ -54,18 +59,18 @@ struct Ledger {
     }
 };
 
+/// Throws sqlite::Failure (damaged) where it is not as it was written.
 Ledger read_ledger(sqlite::Database& database);
 void write_ledger(sqlite::Database& database, const Ledger& ledger);
+
+/// Of everything in it: what flash garbles within a page no one else would notice.
+std::int64_t checksum(const Ledger& ledger);
 
 /// Sets every count of rows, kept ones included, from the rows.
 void recount(sqlite::Database& database, Ledger& ledger);
 
 std::vector<HoldRow> read_holds(sqlite::Database& database);
 void write_holds(sqlite::Database& database, const std::vector<HoldRow>& holds);
-
-/// Key of the fingerprints of erased texts.
-using Salt = std::array<std::uint64_t, 2>;
-Salt read_salt(sqlite::Database& database);
 
 /// The file's own time. Any thread.
 class Axis {

@@ -26,11 +26,11 @@ RecordJob::RecordJob(const core::Uuid& id, std::string path)
 
 void RecordJob::apply(Tables& tables) {
     const auto key = tables.find(id_);
-    auto row = key ? read_row(tables.database(), *key) : std::nullopt;
-    if (!row) {
+    if (!key) {
         throw Error{errc::not_found, "no record " + id_.text() + " in '" + path_ + "'"};
     }
-    change(tables, *row);
+    RowState row = named_row(tables.database(), *key, id_);
+    change(tables, row);
     makes_work = true;
 }
 

@@ -51,7 +51,7 @@ void PurgeJob::purge_lane(Tables& tables) {
         if (removed == records_a_commit) {
             return;
         }
-        const RowState row = existing_row(tables.database(), candidate.key);
+        const RowState row = existing_row(tables.database(), candidate.key, lane);
         reached.turn = candidate.turn;
         if (settled_at(row) < before_) {
             tables.remove(row);

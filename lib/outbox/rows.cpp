@@ -1,8 +1,8 @@
 #include "outbox/rows.hpp"
 
-#include <algorithm>
-#include <array>
 #include <cstring>
+
+#include "core/sip_hash.hpp"
 
 namespace agentsight::outbox {
 
@@ -17,6 +17,8 @@ namespace {
     " submitted_boot_id, sentiment, conversation"
 
 constexpr const char* select_row = "SELECT " AGENTSIGHT_STATE_COLUMNS " FROM record WHERE key = ?";
+constexpr const char* select_last =
+    "SELECT " AGENTSIGHT_STATE_COLUMNS " FROM record ORDER BY key DESC LIMIT 1";
 constexpr const char* select_all =
     "SELECT " AGENTSIGHT_STATE_COLUMNS ", comment, metadata FROM record ORDER BY key";
 constexpr const char* select_whole =
@@ -136,79 +138,6 @@ struct Columns {
     std::optional<std::int64_t> utc, boot, boot_id;
 };
 
-/// SipHash-2-4 (Aumasson, Bernstein) over 64-bit words: keyed, so that equal words in two
-/// outboxes differ.
-class SipHash {
-  public:
-    explicit SipHash(const Salt& key)
-        : v_{key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d, key[0] ^ 0x6c7967656e657261,
-             key[1] ^ 0x7465646279746573} {}
-
-    void add(std::uint64_t word) {
-        mix(word, 2);
-        ++words_;
-    }
-    void add(std::int64_t word) { add(static_cast<std::uint64_t>(word)); }
-    void add(int word) { add(static_cast<std::int64_t>(word)); }
-    /// The length first keeps ("ab", "c") apart from ("a", "bc").
-    void add(std::string_view text) {
-        add(static_cast<std::uint64_t>(text.size()));
-        while (!text.empty()) {
-            std::uint64_t word = 0;
-            const std::size_t size = std::min(text.size(), sizeof word);
-            std::memcpy(&word, text.data(), size);
-            add(word);
-            text.remove_prefix(size);
-        }
-    }
-    void add(const core::Uuid& id) {
-        add(std::string_view{reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()});
-    }
-    void add(const core::Moment& moment) {
-        add(moment.utc_ms);
-        add(moment.boot_ms);
-        add(moment.boot_id);
-    }
-    template <class T>
-    void add(const std::optional<T>& value) {
-        add(value ? 1 : 0);
-        if (value) {
-            add(*value);
-        }
-    }
-
-    std::int64_t result() {
-        mix(words_, 2);
-        v_[2] ^= 0xff;
-        mix(0, 4);
-        return static_cast<std::int64_t>(v_[0] ^ v_[1] ^ v_[2] ^ v_[3]);
-    }
-
-  private:
-    static std::uint64_t rotate(std::uint64_t value, int bits) {
-        return value << bits | value >> (64 - bits);
-    }
-    void mix(std::uint64_t word, int rounds) {
-        v_[3] ^= word;
-        for (int i = 0; i < rounds; ++i) {
-            v_[0] += v_[1];
-            v_[2] += v_[3];
-            v_[1] = rotate(v_[1], 13) ^ v_[0];
-            v_[3] = rotate(v_[3], 16) ^ v_[2];
-            v_[0] = rotate(v_[0], 32);
-            v_[2] += v_[1];
-            v_[0] += v_[3];
-            v_[1] = rotate(v_[1], 17) ^ v_[2];
-            v_[3] = rotate(v_[3], 21) ^ v_[0];
-            v_[2] = rotate(v_[2], 32);
-        }
-        v_[0] ^= word;
-    }
-
-    std::array<std::uint64_t, 4> v_;
-    std::uint64_t words_ = 0;
-};
-
 /// An import brings ids of another outbox's making, most of them older than the first one
 /// here: two looks then spare the twenty of a search.
 bool is_among_own_ids(sqlite::Database& database, const core::Uuid& id) {
@@ -272,6 +201,22 @@ RowState existing_row(sqlite::Database& database, std::int64_t key) {
         throw sqlite::Failure::damaged("an index names a record that is not there");
     }
     return std::move(*row);
+}
+
+RowState existing_row(sqlite::Database& database, std::int64_t key, Lane lane) {
+    RowState row = existing_row(database, key);
+    if (row.lane != lane) {
+        throw sqlite::Failure::damaged("an index names a record that is elsewhere");
+    }
+    return row;
+}
+
+RowState named_row(sqlite::Database& database, std::int64_t key, const core::Uuid& name) {
+    RowState row = existing_row(database, key);
+    if (row.name() != name) {
+        throw sqlite::Failure::damaged("an index names a record of another id");
+    }
+    return row;
 }
 
 void insert_row(sqlite::Database& database, const RowState& row, const std::string& comment,
@@ -361,9 +306,13 @@ std::string read_origin(sqlite::Database& database, std::int64_t number) {
 }
 
 LastRow read_last(sqlite::Database& database, const Ledger& ledger) {
-    sqlite::Rows rows = database.query("SELECT key, id FROM record ORDER BY key DESC LIMIT 1");
-    if (rows.next() && rows.integer(0) >= ledger.floor_key) {
-        return {rows.integer(0), uuid_of(rows.bytes(1))};
+    // Checked as a whole: what is accepted next, and how much there is, follow from its key.
+    sqlite::Rows rows = database.query(select_last);
+    if (rows.next()) {
+        const RowState row = state_of(rows);
+        if (row.key >= ledger.floor_key) {
+            return {row.key, row.id};
+        }
     }
     return {ledger.floor_key, ledger.floor_id};
 }
@@ -380,7 +329,7 @@ std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uui
 }
 
 std::int64_t fingerprint(const core::Feedback& feedback, const Salt& salt) {
-    SipHash hash{salt};
+    core::SipHash hash{salt};
     hash.add(std::string_view{feedback.conversation.value});
     hash.add(static_cast<int>(feedback.sentiment));
     hash.add(std::string_view{feedback.comment});
@@ -389,7 +338,7 @@ std::int64_t fingerprint(const core::Feedback& feedback, const Salt& salt) {
 }
 
 std::int64_t checksum(const RowState& row) {
-    SipHash hash{Salt{}};
+    core::SipHash hash{Salt{}};
     hash.add(row.key);
     hash.add(row.id);
     hash.add(row.caller);
@@ -419,7 +368,7 @@ std::int64_t checksum(const RowState& row) {
 }
 
 bool rows_are_sound(sqlite::Database& database) {
-    const Salt salt = read_salt(database);
+    const Salt salt = read_ledger(database).salt;
     sqlite::Rows rows = database.query(select_all);
     try {
         while (rows.next()) {

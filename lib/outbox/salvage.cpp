@@ -64,16 +64,17 @@ void move_aside(const Files& files, const fs::path& target) {
 // --- what the rows look like -----------------------------------------------------------------
 
 constexpr std::size_t record_columns = 36;
-constexpr std::size_t ledger_columns = 30;
+constexpr std::size_t ledger_columns = 31;
 
 bool is_text(const StoredValue& value) {
     return value.type == Type::text && core::count_code_points(value.bytes).has_value();
 }
 
-/// Reads the columns of `record` from left to right, in the order of the schema.
+/// Reads the columns of a row from left to right, in the order of the schema.
 class Columns {
   public:
-    explicit Columns(const StoredRow& row) : row_(row) {}
+    /// The key's own column is stored as NULL.
+    explicit Columns(const StoredRow& row, std::size_t first = 1) : row_(row), column_(first) {}
 
     bool failed() const { return failed_; }
     std::optional<std::int64_t> maybe() {
@@ -124,7 +125,7 @@ class Columns {
     const StoredValue& next() { return row_.values[column_++]; }
 
     const StoredRow& row_;
-    std::size_t column_ = 1;  // the key's own column is stored as NULL
+    std::size_t column_;
     bool failed_ = false;
 };
 
@@ -177,14 +178,46 @@ std::optional<FoundRecord> as_record(const StoredRow& stored) {
     return found;
 }
 
-bool is_ledger(const StoredRow& row) {
-    if (row.values.size() != ledger_columns || row.rowid != 1 || row.values[1].type != Type::blob ||
-        row.values[1].bytes.size() != sizeof(Salt)) {
-        return false;
+/// None where it is no ledger, or not as it was written.
+std::optional<Ledger> as_ledger(const StoredRow& stored) {
+    if (stored.values.size() != ledger_columns || stored.rowid != 1 ||
+        stored.values[1].bytes.size() != sizeof(Salt)) {
+        return std::nullopt;
     }
-    return std::all_of(row.values.begin() + 2, row.values.end(), [](const StoredValue& value) {
-        return value.type != Type::text && value.type != Type::real;
-    });
+    Ledger ledger;
+    ledger.salt = salt_of(Columns::as_bytes(stored.values[1].bytes));
+    Columns from{stored, 2};
+    const auto count = [&from] { return static_cast<std::uint64_t>(from.number()); };
+    ledger.claimed = count();
+    ledger.unknown = count();
+    ledger.left = count();
+    ledger.dead = count();
+    ledger.delivered = count();
+    ledger.discarded = count();
+    ledger.dropped = count();
+    ledger.possible_duplicates = count();
+    ledger.other_api_key = count();
+    ledger.other_jwt = count();
+    ledger.kept_delivered = count();
+    ledger.kept_discarded = count();
+    ledger.floor_key = from.number();
+    ledger.floor_id = from.maybe_id().value_or(core::Uuid{});
+    ledger.fresh_cursor = from.number();
+    ledger.low_key = from.number();
+    ledger.epoch = from.number();
+    ledger.tight = from.number() != 0;
+    ledger.control.person_hold = from.number() != 0;
+    ledger.control.person_hold_since = from.number();
+    ledger.control.releases = count();
+    ledger.route = static_cast<int>(from.number());
+    ledger.server_date = from.maybe();
+    ledger.refusals_in_row = static_cast<int>(from.number());
+    ledger.boot_id = count();
+    ledger.axis_offset = from.number();
+    ledger.last_seen = from.number();
+    ledger.last_delivered = from.maybe();
+    const std::int64_t written = from.number();
+    return from.failed() || written != checksum(ledger) ? std::nullopt : std::optional{ledger};
 }
 
 bool is_origin(const StoredRow& row) {
@@ -197,12 +230,12 @@ bool is_origin(const StoredRow& row) {
 class Rescue {
   public:
     Rescue(sqlite::Database& database, const core::Moment& moment)
-        : database_(database), moment_(moment), fresh_salt_(read_salt(database)) {}
+        : database_(database), moment_(moment), fresh_salt_(read_ledger(database).salt) {}
 
     /// First pass: what the records' rows depend on, and the fresh ledger.
     void take_side_row(const StoredRow& row) {
-        if (is_ledger(row)) {
-            ledger_row_ = row;
+        if (const auto ledger = as_ledger(row)) {
+            before_ = ledger;
         } else if (is_origin(row)) {
             origins_[row.rowid] = row.values[1].bytes;
         } else if (const auto record = as_record(row)) {
@@ -222,7 +255,7 @@ class Rescue {
         if (!found || !is_whole(*found)) {
             return;
         }
-        if (!ledger_row_ && !is_erased(found->text)) {
+        if (!before_ && !is_erased(found->text)) {
             // The salt is lost: what a resubmit is compared with is made anew.
             found->row.fingerprint = fingerprint_of(*found, fresh_salt_);
         }
@@ -250,24 +283,14 @@ class Rescue {
         rebuild_sides();
         const Ledger ledger = make_ledger();
         write_ledger(database_, ledger);
-        if (ledger_row_) {
-            const std::string& salt = ledger_row_->values[1].bytes;
-            database_.execute(
-                "UPDATE ledger SET salt = ? WHERE one = 1",
-                sqlite::Bytes{reinterpret_cast<const std::uint8_t*>(salt.data()), salt.size()});
-        }
         return {.rescued = rescued_, .lost = lost_, .moved_to = {}};
     }
 
   private:
     /// Whether the text is the one submitted, as far as the salt is known.
     bool is_whole(const FoundRecord& found) const {
-        if (is_erased(found.text) || !ledger_row_) {
-            return true;
-        }
-        Salt salt{};
-        std::memcpy(salt.data(), ledger_row_->values[1].bytes.data(), sizeof salt);
-        return fingerprint_of(found, salt) == found.row.fingerprint;
+        return is_erased(found.text) || !before_ ||
+               fingerprint_of(found, before_->salt) == found.row.fingerprint;
     }
 
     static bool is_erased(const Text& text) {
@@ -354,72 +377,57 @@ class Rescue {
             " FROM record WHERE lane = 8 AND origin IS NOT NULL AND server_id IS NOT NULL");
     }
 
-    std::int64_t of_ledger(std::size_t column) const {
-        return ledger_row_ ? ledger_row_->values[column].integer : 0;
-    }
-
     Ledger make_ledger() {
+        const Ledger before = before_.value_or(Ledger{.salt = fresh_salt_});
         Ledger ledger;
+        ledger.salt = before.salt;
         recount(database_, ledger);
         const std::uint64_t found = ledger.claimed + ledger.unknown + ledger.left + ledger.dead +
                                     ledger.kept_delivered + ledger.kept_discarded +
                                     static_cast<std::uint64_t>(database_.integer(
                                         "SELECT count(*) FROM record WHERE lane <= 3"));
         rescued_ = found;
-        // The order of the schema: 2 claimed ... 29 last_delivered.
-        const auto delivered = static_cast<std::uint64_t>(of_ledger(6));
-        const auto discarded = static_cast<std::uint64_t>(of_ledger(7));
-        const auto dropped = static_cast<std::uint64_t>(of_ledger(8));
         const LastRow last = read_last(database_, ledger);
         const std::int64_t accepted = std::max(
-            {last.key, of_ledger(14), of_ledger(16),
-             static_cast<std::int64_t>(found + delivered + dropped + discarded) -
+            {last.key, before.floor_key, before.fresh_cursor,
+             static_cast<std::int64_t>(found + before.delivered + before.dropped +
+                                       before.discarded) -
                  static_cast<std::int64_t>(ledger.kept_delivered + ledger.kept_discarded)});
         ledger.floor_key = accepted;
-        ledger.floor_id = last.id;
-        if (ledger_row_ && ledger_row_->values[15].bytes.size() == 16) {
-            ledger.floor_id =
-                std::max(last.id, uuid_of(Columns::as_bytes(ledger_row_->values[15].bytes)));
-        }
-        ledger.delivered = std::max(delivered, ledger.kept_delivered);
-        ledger.discarded = std::max(discarded, ledger.kept_discarded);
+        ledger.floor_id = std::max(last.id, before.floor_id);
+        ledger.delivered = std::max(before.delivered, ledger.kept_delivered);
+        ledger.discarded = std::max(before.discarded, ledger.kept_discarded);
         const std::uint64_t open = found - ledger.kept_delivered - ledger.kept_discarded;
         const auto all = static_cast<std::uint64_t>(accepted);
-        const std::uint64_t known = open + ledger.delivered + ledger.discarded + dropped;
+        const std::uint64_t known = open + ledger.delivered + ledger.discarded + before.dropped;
         lost_ = all > known ? all - known : 0;
-        ledger.dropped = dropped + lost_;
+        ledger.dropped = before.dropped + lost_;
         if (known > all) {
             // A row told an older story than the ledger: believe the rows.
             ledger.floor_key = static_cast<std::int64_t>(known);
         }
-        restore_cursors(ledger, last.key);
+        restore_cursors(ledger, before, last.key);
         return ledger;
     }
 
-    void restore_cursors(Ledger& ledger, std::int64_t last_key) const {
+    void restore_cursors(Ledger& ledger, const Ledger& before, std::int64_t last_key) const {
         const bool all_fresh = !any_claimed_ && origins_.empty();
         ledger.fresh_cursor = all_fresh ? 0 : last_key;
         ledger.low_key = 1;
-        ledger.possible_duplicates = static_cast<std::uint64_t>(of_ledger(9));
-        ledger.epoch = of_ledger(18) + 1;
-        ledger.control.person_hold = of_ledger(20) != 0;
-        ledger.control.person_hold_since = of_ledger(21);
-        ledger.control.releases = static_cast<std::uint64_t>(of_ledger(22));
-        ledger.route = static_cast<int>(std::clamp<std::int64_t>(of_ledger(23), 0, 1));
-        if (ledger_row_ && ledger_row_->values[24].type == Type::integer) {
-            ledger.server_date = of_ledger(24);
-        }
+        ledger.possible_duplicates = before.possible_duplicates;
+        ledger.epoch = before.epoch + 1;
+        ledger.control = before.control;
+        ledger.route = std::clamp(before.route, 0, 1);
+        ledger.server_date = before.server_date;
         ledger.boot_id = moment_.boot_id;
         ledger.axis_offset = -moment_.boot_ms;
-        if (ledger_row_ && ledger_row_->values[29].type == Type::integer) {
-            ledger.last_delivered = of_ledger(29);
-        }
+        ledger.last_delivered = before.last_delivered;
     }
 
     sqlite::Database& database_;
     core::Moment moment_;
     Salt fresh_salt_;
-    std::optional<StoredRow> ledger_row_;
+    std::optional<Ledger> before_;  ///< where it could be read
     std::map<std::int64_t, std::string> origins_;
     bool any_claimed_ = false;
     std::uint64_t rescued_ = 0;

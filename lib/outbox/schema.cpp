@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "outbox/ledger.hpp"
+
 namespace agentsight::outbox {
 
 namespace {
@@ -123,7 +125,8 @@ CREATE TABLE ledger(
     boot_id INTEGER NOT NULL DEFAULT 0,
     axis_offset INTEGER NOT NULL DEFAULT 0,
     last_seen INTEGER NOT NULL DEFAULT 0,
-    last_delivered INTEGER
+    last_delivered INTEGER,
+    checksum INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 )sql";
 
@@ -177,6 +180,7 @@ void create_schema(sqlite::Database& database, sqlite::Bytes salt) {
     sqlite::Transaction transaction{database};
     database.script(std::string{tables});
     database.execute("INSERT INTO ledger(one, salt) VALUES(1, ?)", salt);
+    write_ledger(database, {.salt = salt_of(salt)});
     database.script("PRAGMA application_id=" + std::to_string(application_id) +
                     "; PRAGMA user_version=" + std::to_string(schema_version) + ";");
     transaction.commit();

@@ -64,7 +64,7 @@ void SubmitJob::apply_one(Tables& tables, const Submission& submission, SubmitRe
     if (submission.id || made_before) {
         if (const auto key = tables.find(result.id)) {
             // A caller's id may outlive its row only in a damaged file.
-            const RowState row = existing_row(tables.database(), *key);
+            const RowState row = named_row(tables.database(), *key, result.id);
             if (made_before) {
                 result.stored = true;  // the commit of unknown outcome did reach the disk
             } else if (row.fingerprint != fingerprint(submission.feedback, tables.salt())) {

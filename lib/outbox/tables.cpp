@@ -82,13 +82,6 @@ std::int64_t Tables::insert(const core::Uuid& id, const Submission& submission) 
     return row.key;
 }
 
-const Salt& Tables::salt() {
-    if (!salt_) {
-        salt_ = read_salt(database_);
-    }
-    return *salt_;
-}
-
 void Tables::erase_text(const RowState& row) {
     database_.execute("UPDATE record SET comment = NULL, metadata = NULL WHERE key = ?", row.key);
     database_.execute("DELETE FROM attempt WHERE key = ?", row.key);
@@ -215,11 +208,11 @@ std::optional<std::int64_t> Tables::put_in_order(const std::string& conversation
     }
     if (!found.empty()) {
         // Requeued, or left alone for its kind, and so the head before an earlier one came.
-        RowState behind = existing_row(database_, found[0].key);
+        RowState behind = existing_row(database_, found[0].key, Lane::retry);
         behind.lane = Lane::parked;
         write_row(database_, behind);
     }
-    RowState head = existing_row(database_, first->key);
+    RowState head = existing_row(database_, first->key, Lane::parked);
     head.lane = Lane::retry;
     head.due = due_of(first->turn, std::max(first->due.value_or(0), now_));
     write_row(database_, head);

@@ -36,10 +36,7 @@ class Tables {
     bool finish();
     void committed();
     /// After a rollback nothing remembered is true.
-    void forget() noexcept {
-        known_version_.reset();
-        salt_.reset();
-    }
+    void forget() noexcept { known_version_.reset(); }
 
     sqlite::Database& database() { return database_; }
     Ledger& ledger() { return ledger_; }
@@ -63,7 +60,7 @@ class Tables {
     void erase_text(const RowState& row);
     /// Deletes the row and all that belongs to it; its place in the ledger is the caller's.
     void remove(const RowState& row);
-    const Salt& salt();
+    const Salt& salt() const { return ledger_.salt; }
 
     // --- lanes ---------------------------------------------------------------------------
     /// Writes the row into `to`, moves the ledger's counts, and where its conversation has
@@ -117,7 +114,6 @@ class Tables {
     Ledger ledger_;
     Ledger saved_;
     LastRow last_;
-    std::optional<Salt> salt_;
     std::optional<std::uint32_t> known_version_;
     bool changed_ = false;
     bool must_write_ = false;

@@ -282,14 +282,35 @@ bool Writer::may_try_again(const sqlite::Failure& failure, const Job& job, int t
     }
     switch (failure.trouble()) {
         case sqlite::Trouble::full:
-            return make_room(job);
+            return make_room(job) || (is_full_of_nothing(job) && suspect());
         case sqlite::Trouble::damaged:
-            return options_.mode == OutboxMode::create && std::exchange(suspect_, true) == false;
+            return suspect();
         case sqlite::Trouble::io:
             return true;  // reopened by now: the job finds what the failed commit left
         default:
             return false;
     }
+}
+
+/// True where the file is to be checked, and salvaged where it is damaged, at the next try.
+bool Writer::suspect() {
+    if (options_.mode != OutboxMode::create || std::exchange(suspect_, true)) {
+        return false;
+    }
+    database_.close();
+    return true;
+}
+
+/// A garbled page number beyond the quota reads as "full". The disk has room if the ballast
+/// can be had again.
+bool Writer::is_full_of_nothing(const Job& job) {
+    if (job.kind() == Job::Kind::submit || quota_reached(0) ||
+        !os::allocate_file(files_.ballast, ballast_bytes)) {
+        return false;
+    }
+    release_ballast_ = false;
+    ballast_back_ = true;
+    return true;
 }
 
 /// A full disk must not keep us from writing "delivered"; only submits are refused.
@@ -445,9 +466,9 @@ void Writer::bring_over(sqlite::Database old) {
             event::Alarm{"the outbox was removed while it was open; it was made again, whole"});
         return;
     }
-    const Salt salt = read_salt(old);
+    const Salt salt = read_ledger(old).salt;
     reopen();
-    if (read_salt(database_) == salt) {
+    if (read_ledger(database_).salt == salt) {
         return;
     }
     const auto aside = name_aside(files_, clock_.now().utc_ms);

@@ -50,6 +50,7 @@ Trouble Failure::trouble() const noexcept {
             return Trouble::cannot_open;
         case SQLITE_CORRUPT:
         case SQLITE_NOTADB:
+        case SQLITE_TOOBIG:  // nothing that long is ever written: a length that was garbled
             return Trouble::damaged;
         case SQLITE_IOERR:
             if (extended_code_ == SQLITE_IOERR_NOMEM) {
