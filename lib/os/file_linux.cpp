@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -40,12 +41,40 @@ void make_private(int descriptor, const std::filesystem::path& path, unsigned mo
     }
 }
 
-std::optional<FileIdentity> identity(const std::filesystem::path& path) noexcept {
-    struct stat found {};
-    if (::stat(path.c_str(), &found) != 0) {
+namespace {
+
+struct Look {
+    FileIdentity identity;
+    bool is_regular = false;
+    std::uint64_t size = 0;
+};
+
+/// Does not ask for the file's times: on kernels with multigrain timestamps (Linux 6.13) whoever
+/// does makes the next write stamp it anew, and the next fdatasync write its inode as well.
+/// Measured, a stat(2) of the WAL a commit took 50 us of 140.
+std::optional<Look> look_at(const std::filesystem::path& path) noexcept {
+    struct statx found {};
+    if (::statx(AT_FDCWD, path.c_str(), 0, STATX_TYPE | STATX_INO | STATX_SIZE, &found) == 0) {
+        return Look{
+            {.device = makedev(found.stx_dev_major, found.stx_dev_minor), .inode = found.stx_ino},
+            S_ISREG(found.stx_mode),
+            found.stx_size};
+    }
+    struct stat older {};
+    const bool unknown_call = errno == ENOSYS || errno == EPERM;  // an older kernel, or sandbox
+    if (!unknown_call || ::stat(path.c_str(), &older) != 0) {
         return std::nullopt;
     }
-    return FileIdentity{.device = found.st_dev, .inode = found.st_ino};
+    return Look{{.device = older.st_dev, .inode = older.st_ino},
+                S_ISREG(older.st_mode),
+                static_cast<std::uint64_t>(older.st_size)};
+}
+
+}  // namespace
+
+std::optional<FileIdentity> identity(const std::filesystem::path& path) noexcept {
+    const auto found = look_at(path);
+    return found ? std::optional{found->identity} : std::nullopt;
 }
 
 PathProblem check_file(const std::filesystem::path& file) {
@@ -162,9 +191,8 @@ bool remove_file(const std::filesystem::path& file) noexcept {
 }
 
 std::uint64_t file_size(const std::filesystem::path& file) noexcept {
-    struct stat found {};
-    const bool there = ::stat(file.c_str(), &found) == 0 && S_ISREG(found.st_mode);
-    return there ? static_cast<std::uint64_t>(found.st_size) : 0;
+    const auto found = look_at(file);
+    return found && found->is_regular ? found->size : 0;
 }
 
 namespace {

@@ -114,6 +114,15 @@ TEST_CASE("a file's identity is its own, through a link and not through a copy")
     CHECK_THROWS_AS(os::rename_file(folder / "one", folder / "four"), std::system_error);
 }
 
+TEST_CASE("looking at a file does not ask for its times, or its next sync would write its inode") {
+    const TemporaryFolder folder;
+    write_file(folder / "one", "text");
+    const int before = times_asked_for();
+    CHECK(os::identity(folder / "one"));
+    CHECK(os::file_size(folder / "one") == 4);
+    CHECK(times_asked_for() == before);
+}
+
 TEST_CASE("a small file is read whole, to its last allowed byte, and no further") {
     const TemporaryFolder folder;
     const std::string text(10'000, 'x');

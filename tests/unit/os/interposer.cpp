@@ -17,6 +17,7 @@ namespace agentsight::test {
 namespace {
 
 CallRecord* record = nullptr;
+int times_asked = 0;
 Fault* fault = nullptr;
 std::optional<std::uint64_t> file_system;
 
@@ -43,6 +44,10 @@ Function real(const char* name) {
 }
 
 }  // namespace
+
+int times_asked_for() {
+    return times_asked;
+}
 
 CallRecord::CallRecord() {
     record = this;
@@ -123,16 +128,26 @@ int fchmod(int descriptor, mode_t mode) noexcept {
 
 int stat64(const char* path, struct stat64* found) noexcept {
     static const auto next = t::real<int (*)(const char*, struct stat64*)>("stat64");
+    ++t::times_asked;
     return t::fails() ? -1 : next(path, found);
 }
 
 int lstat64(const char* path, struct stat64* found) noexcept {
     static const auto next = t::real<int (*)(const char*, struct stat64*)>("lstat64");
+    ++t::times_asked;
     return t::fails() ? -1 : next(path, found);
+}
+
+int statx(int folder, const char* path, int flags, unsigned mask, struct statx* found) noexcept {
+    static const auto next =
+        t::real<int (*)(int, const char*, int, unsigned, struct statx*)>("statx");
+    t::times_asked += (mask & (STATX_MTIME | STATX_CTIME)) != 0 ? 1 : 0;
+    return t::fails() ? -1 : next(folder, path, flags, mask, found);
 }
 
 int fstat64(int descriptor, struct stat64* found) noexcept {
     static const auto next = t::real<int (*)(int, struct stat64*)>("fstat64");
+    ++t::times_asked;
     return t::fails() ? -1 : next(descriptor, found);
 }
 

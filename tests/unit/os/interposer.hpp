@@ -24,6 +24,9 @@ class CallRecord {
     std::vector<std::string> calls_;
 };
 
+/// How often a file's times were asked for so far, by any of the calls that tell them.
+int times_asked_for();
+
 /// The call number `at` (from 0), and with `for_ever` all after it, fail with `error`.
 class Fault {
   public:
