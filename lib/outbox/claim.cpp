@@ -22,11 +22,11 @@ bool Claimer::is_mine(Credential::Kind kind) const {
     return kind == request_.kind || kind == Credential::Kind::none;
 }
 
-std::vector<std::int64_t> Claimer::run() {
+std::vector<ClaimedRecord> Claimer::run() {
     if (request_.only_just_submitted) {
         while (claimed_.size() < request_.claim && next_just_submitted() == Found::claimed) {
         }
-        return claimed_;
+        return std::move(claimed_);
     }
     std::array<bool, sources> empty{};
     unsigned empty_count = 0;
@@ -40,7 +40,7 @@ std::vector<std::int64_t> Claimer::run() {
             ++empty_count;
         }
     }
-    return claimed_;
+    return std::move(claimed_);
 }
 
 Claimer::Found Claimer::step(unsigned source) {
@@ -229,17 +229,15 @@ bool Claimer::try_claim(RowState& row) {
         tables_.move(row, Lane::retry);  // it had been tried: its backoff goes on
         return false;
     }
-    if (!origin_) {
-        origin_ = tables_.origin_number(request_.origin);
-    }
+    const Text text = checked_text(tables_.database(), row, tables_.salt());
     row.began = tables_.moment();
     row.ended.reset();
     row.server_date = request_.server_date;
-    row.origin = origin_;
+    row.origin = tables_.origin_number(request_.origin);
     row.looks = 0;
     row.first_absent.reset();
     tables_.move(row, Lane::claimed);
-    claimed_.push_back(row.key);
+    claimed_.push_back(claimed_record(std::move(row), text, request_.origin));
     return true;
 }
 

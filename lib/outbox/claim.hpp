@@ -19,8 +19,8 @@ class Claimer {
   public:
     Claimer(Tables& tables, const DrainRequest& request, unsigned& rotation);
 
-    /// Keys claimed, in order.
-    std::vector<std::int64_t> run();
+    /// What was claimed, in order.
+    std::vector<ClaimedRecord> run();
     /// Stopped by a bound, or by the number wanted, with candidates left.
     bool more() { return out_of_budget_ || candidates_left(); }
 
@@ -48,10 +48,9 @@ class Claimer {
     Tables& tables_;
     const DrainRequest& request_;
     unsigned& rotation_;
-    std::optional<std::int64_t> origin_;
     std::deque<Fresh> fresh_;
     std::optional<std::deque<std::int64_t>> just_submitted_;
-    std::vector<std::int64_t> claimed_;
+    std::vector<ClaimedRecord> claimed_;
     int budget_;
     bool out_of_budget_ = false;
 };

@@ -154,6 +154,7 @@ void DrainJob::apply(Tables& tables) {
     }
     const Ledger& ledger = tables.ledger();
     reply.control = ledger.control;
+    reply.unknown = ledger.unknown;
     reply.other_kind = (request_.kind == Credential::Kind::api_key ? 0 : ledger.other_api_key) +
                        (request_.kind == Credential::Kind::jwt ? 0 : ledger.other_jwt);
 }
@@ -166,9 +167,10 @@ void DrainJob::claim(Tables& tables) {
             reply.claimed.push_back(existing_claimed(tables.database(), key, tables.salt()));
         }
     }
-    tentative_ = claimer.run();
-    for (const std::int64_t key : tentative_) {
-        reply.claimed.push_back(existing_claimed(tables.database(), key, tables.salt()));
+    tentative_.clear();
+    for (ClaimedRecord& record : claimer.run()) {
+        tentative_.push_back(record.key);
+        reply.claimed.push_back(std::move(record));
     }
     reply.more = claimer.more();
 }

@@ -153,6 +153,7 @@ struct DrainReply {
     std::optional<core::OutboxMs> next_due;  ///< earliest due ahead, of retry and unknown
     Control control;
     std::vector<std::int64_t> duplicate_server_ids;  ///< settled, but another record owns that id
+    std::uint64_t unknown = 0;                       ///< being reconciled
     std::uint64_t other_kind = 0;                    ///< waiting records this kind may not send
 };
 

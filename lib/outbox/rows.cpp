@@ -1,8 +1,10 @@
 #include "outbox/rows.hpp"
 
+#include <array>
 #include <cstring>
 
 #include "core/sip_hash.hpp"
+#include "outbox/row_size.hpp"
 
 namespace agentsight::outbox {
 
@@ -17,12 +19,14 @@ namespace {
     " submitted_boot_id, sentiment, conversation"
 
 constexpr const char* select_row = "SELECT " AGENTSIGHT_STATE_COLUMNS " FROM record WHERE key = ?";
+constexpr const char* select_from =
+    "SELECT " AGENTSIGHT_STATE_COLUMNS " FROM record WHERE key >= ? ORDER BY key LIMIT 1";
+constexpr const char* select_first =
+    "SELECT " AGENTSIGHT_STATE_COLUMNS " FROM record ORDER BY key LIMIT 1";
 constexpr const char* select_last =
     "SELECT " AGENTSIGHT_STATE_COLUMNS " FROM record ORDER BY key DESC LIMIT 1";
 constexpr const char* select_all =
     "SELECT " AGENTSIGHT_STATE_COLUMNS ", comment, metadata FROM record ORDER BY key";
-constexpr const char* select_whole =
-    "SELECT " AGENTSIGHT_STATE_COLUMNS ", comment, metadata FROM record WHERE key = ?";
 constexpr int comment_column = 34;
 
 #undef AGENTSIGHT_STATE_COLUMNS
@@ -32,7 +36,12 @@ constexpr const char* update_row =
     " last_error = ?, first_utc = ?, first_boot = ?, first_boot_id = ?, began_utc = ?,"
     " began_boot = ?, began_boot_id = ?, ended_utc = ?, ended_boot = ?, ended_boot_id = ?,"
     " server_date = ?, origin = ?, looks = ?, first_absent = ?, server_id = ?, server_time = ?,"
-    " delivered_utc = ?, checksum = ? WHERE key = ?";
+    " delivered_utc = ?, checksum = ?, room = ? WHERE key = ?";
+
+/// What claiming and delivering add to a row, and a server id of a UUID's length. A fresh row
+/// has it as room already.
+constexpr std::size_t growth = 76;
+constexpr std::array<std::uint8_t, growth> nothing{};
 
 /// Reads columns from left to right.
 class Cursor {
@@ -106,12 +115,33 @@ RowState state_of(const sqlite::Rows& rows) {
     return row;
 }
 
+/// What keeps the row as large as it always was.
+sqlite::Bytes room_of(const RowState& row, std::int64_t sum) {
+    RowSize size;
+    size.add(static_cast<std::int64_t>(row.lane));
+    size.add(row.turn);
+    size.add(row.due);
+    size.add(std::int64_t{row.attempts});
+    size.add(std::int64_t{row.refusals});
+    size.add(row.last_status);
+    size.add(std::string_view{row.last_error});
+    size.add(row.first_attempt);
+    size.add(row.began);
+    size.add(row.ended);
+    size.add(row.server_date);
+    size.add(row.origin);
+    size.add(std::int64_t{row.looks});
+    size.add(row.first_absent);
+    size.add(std::string_view{row.server_id});
+    size.add(row.server_time);
+    size.add(row.delivered);
+    size.add(sum);
+    return {nothing.data(), std::min(size.filler(growth), growth)};
+}
+
 /// Throws where a text that is still there is not the one that was submitted.
-void require_text(const RowState& row, const sqlite::Rows& rows, const Salt& salt) {
-    const core::Feedback feedback{{row.conversation},
-                                  row.sentiment,
-                                  rows.text(comment_column),
-                                  rows.text(comment_column + 1)};
+void require_text(const RowState& row, const Text& text, const Salt& salt) {
+    const core::Feedback feedback{{row.conversation}, row.sentiment, text.comment, text.metadata};
     const bool erased = feedback.comment.empty() && feedback.metadata.empty();
     if (!erased && fingerprint(feedback, salt) != row.fingerprint) {
         throw sqlite::Failure::damaged("a record's text is not as it was written");
@@ -138,41 +168,56 @@ struct Columns {
     std::optional<std::int64_t> utc, boot, boot_id;
 };
 
+/// One row of a search by id: all of it is looked at only where a garbled id must not mislead.
+class Probe {
+  public:
+    Probe(sqlite::Rows rows, bool whole) : rows_(std::move(rows)), there_(rows_.next()) {
+        if (there_ && whole) {
+            state_of(rows_);
+        }
+    }
+    bool there() const { return there_; }
+    std::int64_t key() const { return rows_.integer(0); }
+    core::Uuid id() const { return uuid_of(rows_.bytes(1)); }
+    bool has_callers_id() const { return !rows_.is_null(2); }
+
+  private:
+    sqlite::Rows rows_;
+    bool there_;
+};
+
 /// An import brings ids of another outbox's making, most of them older than the first one
 /// here: two looks then spare the twenty of a search.
-bool is_among_own_ids(sqlite::Database& database, const core::Uuid& id) {
-    sqlite::Rows first = database.query("SELECT id FROM record ORDER BY key LIMIT 1");
-    if (!first.next() || id < uuid_of(first.bytes(0))) {
+bool is_among_own_ids(sqlite::Database& database, const core::Uuid& id, bool whole) {
+    const Probe first{database.query(select_first), whole};
+    if (!first.there() || id < first.id()) {
         return false;
     }
-    sqlite::Rows last = database.query("SELECT id FROM record ORDER BY key DESC LIMIT 1");
-    return last.next() && !(uuid_of(last.bytes(0)) < id);
+    const Probe last{database.query(select_last), whole};
+    return last.there() && !(last.id() < id);
 }
 
 /// Binary search: ids grow with the keys, whatever rows are gone between them.
 std::optional<std::int64_t> search_own_id(sqlite::Database& database, const core::Uuid& id,
-                                          std::int64_t last_key) {
-    if (!is_among_own_ids(database, id)) {
+                                          std::int64_t last_key, bool whole) {
+    if (!is_among_own_ids(database, id, whole)) {
         return std::nullopt;
     }
     std::int64_t low = 1;
     std::int64_t high = last_key;
     while (low <= high) {
         const std::int64_t middle = low + (high - low) / 2;
-        sqlite::Rows rows = database.query(
-            "SELECT key, id, caller IS NULL FROM record WHERE key >= ? ORDER BY key LIMIT 1",
-            middle);
-        if (!rows.next() || rows.integer(0) > high) {
+        const Probe probe{database.query(select_from, middle), whole};
+        if (!probe.there() || probe.key() > high) {
             high = middle - 1;
             continue;
         }
-        const std::int64_t key = rows.integer(0);
-        const core::Uuid found = uuid_of(rows.bytes(1));
+        const core::Uuid found = probe.id();
         if (found == id) {
-            return rows.integer(2) != 0 ? std::optional{key} : std::nullopt;
+            return probe.has_callers_id() ? std::nullopt : std::optional{probe.key()};
         }
         if (found < id) {
-            low = key + 1;
+            low = probe.key() + 1;
         } else {
             high = middle - 1;
         }
@@ -225,12 +270,13 @@ void insert_row(sqlite::Database& database, const RowState& row, const std::stri
     if (row.caller) {
         caller = bytes_of(*row.caller);
     }
+    const std::int64_t sum = checksum(row);
     database.execute(
-        "INSERT INTO record(key, id, lane, kind, caller, fingerprint, checksum, submitted_utc,"
-        " submitted_boot, submitted_boot_id, sentiment, conversation, comment, metadata)"
-        " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        row.key, bytes_of(row.id), row.lane, row.kind, caller, row.fingerprint, checksum(row),
-        row.submitted.utc_ms, row.submitted.boot_ms, row.submitted.boot_id, row.sentiment,
+        "INSERT INTO record(key, id, lane, kind, caller, room, fingerprint, checksum,"
+        " submitted_utc, submitted_boot, submitted_boot_id, sentiment, conversation, comment,"
+        " metadata) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        row.key, bytes_of(row.id), row.lane, row.kind, caller, room_of(row, sum), row.fingerprint,
+        sum, row.submitted.utc_ms, row.submitted.boot_ms, row.submitted.boot_id, row.sentiment,
         row.conversation, empty_as_null(comment), empty_as_null(metadata));
     if (row.lane != Lane::fresh) {
         write_row(database, row);
@@ -238,6 +284,7 @@ void insert_row(sqlite::Database& database, const RowState& row, const std::stri
 }
 
 void write_row(sqlite::Database& database, const RowState& row) {
+    const std::int64_t sum = checksum(row);
     const Columns first{row.first_attempt};
     const Columns began{row.began};
     const Columns ended{row.ended};
@@ -246,7 +293,7 @@ void write_row(sqlite::Database& database, const RowState& row) {
                      first.utc, first.boot, first.boot_id, began.utc, began.boot, began.boot_id,
                      ended.utc, ended.boot, ended.boot_id, row.server_date, row.origin,
                      zero_as_null(row.looks), row.first_absent, empty_as_null(row.server_id),
-                     row.server_time, row.delivered, checksum(row), row.key);
+                     row.server_time, row.delivered, sum, room_of(row, sum), row.key);
 }
 
 Text read_text(sqlite::Database& database, std::int64_t key) {
@@ -254,50 +301,50 @@ Text read_text(sqlite::Database& database, std::int64_t key) {
     return rows.next() ? Text{rows.text(0), rows.text(1)} : Text{};
 }
 
-std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64_t key,
-                                          const Salt* salt) {
-    std::optional<std::int64_t> origin;
+Text checked_text(sqlite::Database& database, const RowState& row, const Salt& salt) {
+    Text text = read_text(database, row.key);
+    require_text(row, text, salt);
+    return text;
+}
+
+ClaimedRecord claimed_record(RowState row, Text text, std::string origin) {
     ClaimedRecord record;
-    {
-        sqlite::Rows rows = database.query(select_whole, key);
-        if (!rows.next()) {
-            return std::nullopt;
-        }
-        RowState row = state_of(rows);
-        if (salt != nullptr) {
-            require_text(row, rows, *salt);
-        }
-        record.key = row.key;
-        record.id = row.name();
-        record.feedback.conversation.value = std::move(row.conversation);
-        record.feedback.sentiment = row.sentiment;
-        record.feedback.comment = rows.text(comment_column);
-        record.feedback.metadata = rows.text(comment_column + 1);
-        record.kind = row.kind;
-        record.submitted = row.submitted;
-        record.attempts = row.attempts;
-        record.refusals = row.refusals;
-        record.last_status = row.last_status;
-        record.first_attempt = row.first_attempt;
-        record.attempt_began = row.began.value_or(core::Moment{});
-        record.attempt_ended = row.ended;
-        record.server_date = row.server_date;
-        record.looks = row.looks;
-        record.first_absent = row.first_absent;
-        origin = row.origin;
-    }
-    if (origin) {
-        record.origin = read_origin(database, *origin);
-    }
+    record.key = row.key;
+    record.id = row.name();
+    record.feedback.conversation.value = std::move(row.conversation);
+    record.feedback.sentiment = row.sentiment;
+    record.feedback.comment = std::move(text.comment);
+    record.feedback.metadata = std::move(text.metadata);
+    record.kind = row.kind;
+    record.submitted = row.submitted;
+    record.attempts = row.attempts;
+    record.refusals = row.refusals;
+    record.last_status = row.last_status;
+    record.first_attempt = row.first_attempt;
+    record.attempt_began = row.began.value_or(core::Moment{});
+    record.attempt_ended = row.ended;
+    record.server_date = row.server_date;
+    record.origin = std::move(origin);
+    record.looks = row.looks;
+    record.first_absent = row.first_absent;
     return record;
 }
 
-ClaimedRecord existing_claimed(sqlite::Database& database, std::int64_t key, const Salt& salt) {
-    auto record = read_claimed(database, key, &salt);
-    if (!record) {
-        throw sqlite::Failure::damaged("an index names a record that is not there");
+std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64_t key) {
+    auto row = read_row(database, key);
+    if (!row) {
+        return std::nullopt;
     }
-    return std::move(*record);
+    Text text = read_text(database, key);
+    std::string origin = row->origin ? read_origin(database, *row->origin) : std::string{};
+    return claimed_record(std::move(*row), std::move(text), std::move(origin));
+}
+
+ClaimedRecord existing_claimed(sqlite::Database& database, std::int64_t key, const Salt& salt) {
+    const RowState row = existing_row(database, key);
+    Text text = checked_text(database, row, salt);
+    std::string origin = row.origin ? read_origin(database, *row.origin) : std::string{};
+    return claimed_record(row, std::move(text), std::move(origin));
 }
 
 std::string read_origin(sqlite::Database& database, std::int64_t number) {
@@ -325,7 +372,10 @@ std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uui
             return rows.integer(0);
         }
     }
-    return search_own_id(database, id, last_key);
+    if (const auto key = search_own_id(database, id, last_key, false)) {
+        return key;
+    }
+    return search_own_id(database, id, last_key, true);
 }
 
 std::int64_t fingerprint(const core::Feedback& feedback, const Salt& salt) {
@@ -372,7 +422,8 @@ bool rows_are_sound(sqlite::Database& database) {
     sqlite::Rows rows = database.query(select_all);
     try {
         while (rows.next()) {
-            require_text(state_of(rows), rows, salt);
+            const RowState row = state_of(rows);
+            require_text(row, {rows.text(comment_column), rows.text(comment_column + 1)}, salt);
         }
     } catch (const sqlite::Failure& failure) {
         if (failure.trouble() != sqlite::Trouble::damaged) {

@@ -86,10 +86,14 @@ void insert_row(sqlite::Database& database, const RowState& row, const std::stri
 void write_row(sqlite::Database& database, const RowState& row);
 
 Text read_text(sqlite::Database& database, std::int64_t key);
+/// The text of a row that was read just now. Throws sqlite::Failure (damaged) where it is not as
+/// it was written.
+Text checked_text(sqlite::Database& database, const RowState& row, const Salt& salt);
 
-/// The whole record for the drainer. With `salt` the text is checked too.
-std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64_t key,
-                                          const Salt* salt = nullptr);
+/// The whole record for the drainer, from its parts.
+ClaimedRecord claimed_record(RowState row, Text text, std::string origin);
+std::optional<ClaimedRecord> read_claimed(sqlite::Database& database, std::int64_t key);
+/// The text is checked too.
 ClaimedRecord existing_claimed(sqlite::Database& database, std::int64_t key, const Salt& salt);
 std::string read_origin(sqlite::Database& database, std::int64_t number);
 
@@ -100,7 +104,8 @@ struct LastRow {
 /// The last record accepted, also where its row is gone.
 LastRow read_last(sqlite::Database& database, const Ledger& ledger);
 
-/// The record of this public id.
+/// The record of this public id. Throws sqlite::Failure (damaged) where "none" cannot be relied
+/// on.
 std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uuid& id,
                                      std::int64_t last_key);
 

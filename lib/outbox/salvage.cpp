@@ -63,7 +63,7 @@ void move_aside(const Files& files, const fs::path& target) {
 
 // --- what the rows look like -----------------------------------------------------------------
 
-constexpr std::size_t record_columns = 36;
+constexpr std::size_t record_columns = 37;
 constexpr std::size_t ledger_columns = 31;
 
 bool is_text(const StoredValue& value) {
@@ -77,6 +77,7 @@ class Columns {
     explicit Columns(const StoredRow& row, std::size_t first = 1) : row_(row), column_(first) {}
 
     bool failed() const { return failed_; }
+    void skip() { ++column_; }
     std::optional<std::int64_t> maybe() {
         const StoredValue& value = next();
         if (value.type == Type::null) {
@@ -165,6 +166,7 @@ std::optional<FoundRecord> as_record(const StoredRow& stored) {
     row.server_id = from.text();
     row.server_time = from.maybe();
     row.delivered = from.maybe();
+    from.skip();  // the room
     row.fingerprint = from.number();
     const std::int64_t written = from.number();
     row.submitted = from.maybe_moment().value_or(core::Moment{});

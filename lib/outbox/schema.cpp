@@ -13,7 +13,8 @@ namespace {
 // Keys are dense, assigned and never reused, so `accepted` is the last key and a submit
 // touches no counter. `id` is the library's own and grows with the key: a lookup is a binary
 // search over the keys. What a delivery changes stands before the text, so that it is read
-// without the text's overflow pages. `fingerprint` is of the content, `checksum` of all but the
+// without the text's overflow pages. `room` is what a delivery takes up of it: a row keeps its
+// size, and is changed where it stands. `fingerprint` is of the content, `checksum` of all but the
 // text: what flash garbles within a page no one else would notice. Lanes are outbox::Lane; the
 // partial indexes know only rows that a fresh record is not among, so that inserting one touches
 // the table alone.
@@ -40,6 +41,7 @@ CREATE TABLE record(
     server_id TEXT,
     server_time INTEGER,
     delivered_utc INTEGER,
+    room BLOB,
     fingerprint INTEGER NOT NULL,
     checksum INTEGER NOT NULL,
     submitted_utc INTEGER NOT NULL,

@@ -25,6 +25,7 @@ void Tables::begin(const core::Moment& moment) {
         }
         saved_ = read_ledger(database_);
         last_ = read_last(database_, saved_);
+        origin_.reset();
         known_version_ = database_.data_version();
     }
     ledger_ = saved_;
@@ -198,12 +199,15 @@ std::optional<Tables::Place> Tables::first_parked(const std::string& conversatio
 }
 
 std::optional<std::int64_t> Tables::put_in_order(const std::string& conversation) {
+    const auto first = first_parked(conversation);
+    if (!first) {
+        return std::nullopt;  // the usual case
+    }
     const std::vector<Place> found = heads(conversation);
     if (found.size() > 1 || (found.size() == 1 && found[0].lane != Lane::retry)) {
         return std::nullopt;
     }
-    const auto first = first_parked(conversation);
-    if (!first || (!found.empty() && found[0].turn < first->turn)) {
+    if (!found.empty() && found[0].turn < first->turn) {
         return std::nullopt;
     }
     if (!found.empty()) {
@@ -225,6 +229,13 @@ core::OutboxMs Tables::due_of(std::int64_t turn, core::OutboxMs due) const {
 }
 
 std::int64_t Tables::origin_number(const std::string& text) {
+    if (!origin_ || origin_->text != text) {
+        origin_ = Origin{find_origin(text), text};
+    }
+    return origin_->number;
+}
+
+std::int64_t Tables::find_origin(const std::string& text) {
     {
         sqlite::Rows rows = database_.query("SELECT number FROM origin WHERE text = ?", text);
         if (rows.next()) {

@@ -36,7 +36,10 @@ class Tables {
     bool finish();
     void committed();
     /// After a rollback nothing remembered is true.
-    void forget() noexcept { known_version_.reset(); }
+    void forget() noexcept {
+        known_version_.reset();
+        origin_.reset();
+    }
 
     sqlite::Database& database() { return database_; }
     Ledger& ledger() { return ledger_; }
@@ -95,6 +98,11 @@ class Tables {
     void write_anyway() { must_write_ = true; }
 
   private:
+    struct Origin {
+        std::int64_t number;
+        std::string text;
+    };
+    std::int64_t find_origin(const std::string& text);
     void count(const RowState& row, Lane lane, std::int64_t change);
     struct Place {
         std::int64_t key;
@@ -114,6 +122,7 @@ class Tables {
     Ledger ledger_;
     Ledger saved_;
     LastRow last_;
+    std::optional<Origin> origin_;  ///< the last one asked for
     std::optional<std::uint32_t> known_version_;
     bool changed_ = false;
     bool must_write_ = false;

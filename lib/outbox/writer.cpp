@@ -257,7 +257,9 @@ bool Writer::commit_together(std::span<Job* const> jobs) {
 bool Writer::commit_alone(Job& job) {
     for (int tries = 1;; ++tries) {
         try {
-            ensure_open();
+            if (tries > 1 || !database_.is_open()) {
+                ensure_open();
+            }
             transact(std::array{&job});
             return true;
         } catch (const sqlite::Failure& failure) {

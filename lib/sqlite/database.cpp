@@ -101,11 +101,19 @@ void Database::configure(const OpenOptions& options) {
         }
     }
     sqlite3_limit(handle_, SQLITE_LIMIT_ATTACHED, 0);
-    script(
-        "PRAGMA mmap_size=0;"
-        "PRAGMA temp_store=MEMORY;"
-        "PRAGMA cache_size=-2048;"
-        "PRAGMA cell_size_check=ON;");
+    try {
+        script(
+            "PRAGMA mmap_size=0;"
+            "PRAGMA temp_store=MEMORY;"
+            "PRAGMA cache_size=-2048;"
+            "PRAGMA cell_size_check=ON;");
+    } catch (const Failure& failure) {
+        if (failure.trouble() == Trouble::other) {
+            // They are sound, so the file is not: its header names a format that there is not.
+            throw Failure::damaged(failure.what());
+        }
+        throw;
+    }
 }
 
 int Database::on_wal(void* counters, sqlite3*, const char*, int frames) {

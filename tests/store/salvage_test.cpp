@@ -228,6 +228,8 @@ TEST_CASE("S29: damage that was not survived once") {
              Once{245502, 48},                  // a page number beyond the quota, in an update
              Once{31689, 164},                  // the last record's key: accepted was 10^18
              Once{23770, 44},                   // an index that called a delivered record due
+             Once{546424, 133},                 // an id that misled the search for all others
+             Once{427639, 60},                  // a file format that there is not
          }) {
         CAPTURE(once.seed);
         TestRandom random{once.seed};
