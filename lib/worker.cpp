@@ -56,8 +56,8 @@ void Worker::start() {
 }
 
 void Worker::work_committed() noexcept {
-    news_ = true;
-    loop_->ring();
+    submitted_ = true;
+    loop_->tell_drainer();
 }
 
 void Worker::wake() noexcept {
@@ -97,13 +97,11 @@ bool Worker::flush(milliseconds deadline) {
     const auto seen = [&] { return view_.ended || view_.answered >= asked; };
     changed_.wait_until(lock, until, seen);
     bool settled = false;
-    while (seen() && view_.draining && !view_.ended && steady_clock::now() < until) {
-        settled = view_.settled;
-        if (settled || view_.needs_person) {
-            break;
-        }
-        const std::uint64_t ticks = view_.ticks;
-        changed_.wait_until(lock, until, [&] { return view_.ticks != ticks; });
+    if (seen()) {
+        changed_.wait_until(lock, until, [&] {
+            return !view_.draining || view_.ended || view_.settled || view_.needs_person;
+        });
+        settled = view_.draining && !view_.ended && view_.settled;
     }
     const bool follows = !view_.draining && !view_.ended && !view_.needs_person;
     if (follows && !settled) {
@@ -142,7 +140,7 @@ bool Worker::on_own_thread() const noexcept {
 
 std::uint64_t Worker::changes() {
     const std::lock_guard lock(mutex_);
-    return view_.ticks;
+    return view_.changes;
 }
 
 void Worker::wait_for_change(std::uint64_t seen, steady_clock::time_point deadline) {
@@ -153,7 +151,7 @@ void Worker::wait_for_change(std::uint64_t seen, steady_clock::time_point deadli
     if (!view_.draining) {
         deadline = std::min(deadline, steady_clock::now() + follower_look);
     }
-    changed_.wait_until(lock, deadline, [&] { return view_.ticks != seen || view_.ended; });
+    changed_.wait_until(lock, deadline, [&] { return view_.changes != seen || view_.ended; });
 }
 
 void Worker::pause(bool paused) {

@@ -84,11 +84,12 @@ class Worker : public std::enable_shared_from_this<Worker> {
     /// What the thread last published.
     struct View {
         std::uint64_t answered = 0;  ///< the newest request it has seen
-        std::uint64_t ticks = 0;
+        std::uint64_t changes = 0;   ///< commits of ours, and news of others'
         bool draining = false;
         bool settled = false;
         bool needs_person = false;
         bool ended = false;
+        bool operator==(const View&) const = default;
     };
 
     std::uint64_t request();
@@ -110,7 +111,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
     std::atomic<bool> closed_ = false;
     std::atomic<bool> running_ = false;  ///< the thread was started
     std::atomic<std::thread::id> thread_id_;
-    std::atomic<bool> news_ = true;
+    std::atomic<bool> news_ = true;        ///< somebody changed the outbox
+    std::atomic<bool> submitted_ = false;  ///< this process has
 
     std::mutex close_mutex_;
     std::shared_ptr<Thread> loop_;

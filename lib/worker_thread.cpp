@@ -162,10 +162,14 @@ void Worker::Thread::wake() noexcept {
     }
 }
 
+/// This thread, or else, by the bell, another process's. Who drains nothing has nothing to do
+/// with it: a thread that becomes the drainer looks at all there is.
+void Worker::Thread::tell_drainer() noexcept {
+    draining_ ? wake() : bell_.ring();
+}
+
 void Worker::Thread::ring() noexcept {
-    if (!draining_) {
-        bell_.ring();
-    }
+    tell_drainer();
     wake();
 }
 
@@ -344,7 +348,12 @@ void Worker::Thread::drain() {
         follow();
         return;
     }
+    if (worker_.submitted_.exchange(false)) {
+        ++news_heard_;
+        engine_->submitted();
+    }
     if (worker_.news_.exchange(false)) {
+        ++news_heard_;
         engine_->rung();
     }
     delivery::Engine::Step step = engine_->step();
@@ -524,7 +533,8 @@ void Worker::Thread::arm_in(milliseconds wait) {
 }
 
 bool Worker::Thread::idle() const {
-    return started_ && in_flight_ == 0 && !worker_.news_ && engine_->settled();
+    return started_ && in_flight_ == 0 && !worker_.news_ && !worker_.submitted_ &&
+           engine_->settled();
 }
 
 void Worker::Thread::plan_tidying() {
@@ -591,14 +601,17 @@ void Worker::Thread::finish_close() noexcept {
 void Worker::Thread::publish() noexcept {
     {
         const std::lock_guard lock(worker_.mutex_);
-        View& view = worker_.view_;
-        view.answered = seen_request_;
-        ++view.ticks;
-        view.draining = started_;
-        view.settled = idle();
-        view.needs_person = started_ ? in_flight_ == 0 && engine_->needs_person()
-                                     : kind_ == Credential::Kind::none || paused_;
-        view.ended = ended_;
+        View now;
+        now.answered = seen_request_;
+        now.changes = store_.commits() + news_heard_;
+        now.draining = started_;
+        now.settled = idle();
+        now.needs_person = started_ ? in_flight_ == 0 && engine_->needs_person()
+                                    : kind_ == Credential::Kind::none || paused_;
+        now.ended = ended_;
+        if (now == std::exchange(worker_.view_, now)) {
+            return;
+        }
     }
     worker_.changed_.notify_all();
 }

@@ -23,7 +23,8 @@ namespace agentsight {
 
 /// The shell around the engine: executes its tasks, waits for what may happen, and steps
 /// it again. Everything happens in tick(), posted at most once at a time; between ticks
-/// only exchanges are in progress. All members but wake() and ring(): the worker's thread.
+/// only exchanges are in progress. All members but wake(), ring() and tell_drainer(): the worker's
+/// thread.
 class Worker::Thread {
   public:
     Thread(Worker& worker);
@@ -33,7 +34,8 @@ class Worker::Thread {
 
     // Any thread.
     void wake() noexcept;
-    void ring() noexcept;  ///< tells the drainer, wherever it is, that there is work
+    void tell_drainer() noexcept;  ///< wherever it is, that there is work
+    void ring() noexcept;          ///< the same, and this thread is to look at what was asked
 
   private:
     /// A descriptor of lib/os that the loop watches without owning it.
@@ -119,6 +121,7 @@ class Worker::Thread {
     int failures_in_row_ = 0;
     Credential::Kind kind_;
     std::uint64_t seen_request_ = 0;
+    std::uint64_t news_heard_ = 0;
     std::uint64_t tidied_ = 0;  ///< the store's commits when it was last tidied
     bool tidying_planned_ = false;
     std::chrono::steady_clock::time_point close_at_;

@@ -33,6 +33,9 @@ void Engine::finished(std::uint64_t task, core::Evidence evidence) {
 void Engine::rung() noexcept {
     impl_->rung();
 }
+void Engine::submitted() noexcept {
+    impl_->submitted();
+}
 void Engine::set_credential(Credential::Kind kind) {
     impl_->set_credential(kind);
 }
@@ -178,6 +181,14 @@ void Engine::Impl::end_holds() {
     }
     refusals_in_row_ = 0;
     unknowns_in_row_ = 0;
+}
+
+/// Nothing but records has changed. While nothing may be claimed, each look would be a
+/// transaction for nothing that the next submit had to wait for.
+void Engine::Impl::submitted() noexcept {
+    claimable_ = true;
+    now_ = store_.now();
+    submitted_ = submitted_ || backlog_waits();
 }
 
 void Engine::Impl::pause(bool paused) {

@@ -81,6 +81,7 @@ class Engine {
 
     // Control, from the shell's thread.
     void rung() noexcept;                        ///< the bell: the store has news
+    void submitted() noexcept;                   ///< this process has submitted: looks when it may
     void set_credential(Credential::Kind kind);  ///< ends holds about credentials; probes at once
     void network_changed();   ///< probes at once (splayed where it ended a hold by itself)
     void release();           ///< ends every hold and its backoff

@@ -27,6 +27,7 @@ class Engine::Impl {
     Step step();
     void finished(std::uint64_t task, core::Evidence evidence);
     void rung() noexcept { rung_ = true; }
+    void submitted() noexcept;
     void set_credential(Credential::Kind kind);
     void network_changed();
     void release();
@@ -77,6 +78,7 @@ class Engine::Impl {
     std::size_t wanted_claims(Gate gate) const;
     std::size_t claim_limit() const;
     bool claims_ahead() const;
+    bool awaits_company() const;
     std::size_t sends_in_flight() const;
     bool settle_is_due() const;
     std::int64_t company_ms() const;

@@ -23,6 +23,10 @@ constexpr std::size_t settlements_a_commit = 32;
 /// records unknown when the process dies.
 constexpr double fast_exchange_ms = 20;
 
+/// Answers that come sooner than a commit takes: the rest of a batch is awaited, so that one
+/// commit settles it all and claims the next.
+constexpr double prompt_exchange_ms = 1;
+
 constexpr std::size_t looks_at_once = 16;
 
 constexpr std::int64_t clock_is_wrong_ms = 10'000;
@@ -152,6 +156,13 @@ bool Engine::Impl::claims_ahead() const {
     return mean_exchange_ms_ >= fast_exchange_ms && !pacer_.on(now_) && !holds_.any();
 }
 
+/// Answers are on their way, and come sooner than what a commit for a part would take. Bounded:
+/// one that hangs delays nobody for longer than a settle waits.
+bool Engine::Impl::awaits_company() const {
+    return mean_exchange_ms_ < prompt_exchange_ms && !holds_.any() && sends_in_flight() > 0 &&
+           !pending_.empty() && now_ - pending_since_ < company_limit_ms;
+}
+
 /// Claims come in batches: when the last batch has been sent off.
 std::size_t Engine::Impl::wanted_claims(Gate gate) const {
     const bool due = next_due_ && *next_due_ <= now_;
@@ -171,6 +182,9 @@ std::size_t Engine::Impl::wanted_claims(Gate gate) const {
     if (pacer_.on(now_)) {
         return !backlog_waits() || submitted_ || rung_ ? 1 : 0;
     }
+    if (awaits_company()) {
+        return 0;
+    }
     const std::size_t sends = sends_in_flight();
     return claim_limit() - std::min(sends, claim_limit());
 }
@@ -186,7 +200,7 @@ bool Engine::Impl::backlog_waits() const {
 
 std::int64_t Engine::Impl::company_ms() const {
     // An idle connection may be waiting for the successor that this settle sets free.
-    if (ready_.empty() && free_connections() > 0) {
+    if (ready_.empty() && free_connections() > 0 && !awaits_company()) {
         return std::min(company_limit_ms, static_cast<std::int64_t>(mean_exchange_ms_ / 25));
     }
     return company_limit_ms;
@@ -250,7 +264,10 @@ void Engine::Impl::adopt(outbox::DrainReply reply) {
     moment_ = store_.moment();
     claimable_ = reply.more;
     next_due_ = reply.next_due;
-    look_ = true;
+    look_ = reply.unknown > 0;
+    if (!look_) {
+        due_unknowns_.clear();
+    }
     if (reply.control.person_hold != person_hold_) {
         person_hold_ = reply.control.person_hold;
         if (person_hold_) {
@@ -479,7 +496,8 @@ std::optional<core::OutboxMs> Engine::Impl::next_wake() const {
         }
         return wake;
     }
-    const bool waits_for_answer = pacer_.one_at_a_time(now_) && sends_in_flight() > 0;
+    const bool waits_for_answer =
+        (pacer_.one_at_a_time(now_) && sends_in_flight() > 0) || awaits_company();
     if (ready_.empty() && (claimable_ || submitted_) && !waits_for_answer) {
         at(submitted_ ? now_ : paced(now_));
     }

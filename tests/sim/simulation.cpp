@@ -114,7 +114,7 @@ void Simulation::submit(int number) {
     log("submit " + one.id + " " + one.content);
     submitted_.push_back(std::move(one));
     if (engine_) {
-        engine_->rung();
+        &submitter == store_.get() ? engine_->submitted() : engine_->rung();
     }
     dirty_ = true;
 }

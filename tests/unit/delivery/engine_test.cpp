@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "engine_fixture.hpp"
+#include "os/lock_file.hpp"
 
 namespace agentsight::delivery {
 namespace {
@@ -858,6 +859,56 @@ TEST_CASE("many small feedbacks are claimed and settled many at a time") {
     CHECK(drain.store().status().delivered == 400);
     MESSAGE("commits a record: " << static_cast<double>(drain.store().commits() - before) / 400);
     CHECK(drain.store().commits() - before <= 80);  // 0.2 a record
+}
+
+TEST_CASE("prompt answers are settled together, and one that hangs delays the others by 20 ms") {
+    Policy policy = Drain::usual();
+    policy.connections = 8;
+    Drain drain{policy};
+    for (int i = 0; i < 100; ++i) {
+        drain.submit("=c" + std::to_string(i));
+    }
+    drain.run();
+    const auto answer_at_once = [&drain] {
+        const Task task = drain.take();
+        core::Evidence evidence = drain.created();
+        evidence.began = evidence.ended = drain.clock.now();
+        drain.engine().finished(task.id, std::move(evidence));
+        drain.step();
+    };
+    while (drain.store().status().delivered < 48) {  // until it has seen that they are prompt
+        drain.tasks.empty() ? drain.sleep() : answer_at_once();
+    }
+    const std::uint64_t commits = drain.store().commits();
+    while (drain.tasks.size() > 1) {
+        answer_at_once();
+    }
+    CHECK(drain.store().commits() == commits);  // the last of the batch is still awaited
+    REQUIRE(drain.wake_at.has_value());
+    CHECK(*drain.wake_at - drain.store().now() <= 20);
+    drain.sleep();
+    CHECK(drain.store().commits() == commits + 1);
+    CHECK(drain.tasks.size() == 8);  // with the one that hangs
+}
+
+TEST_CASE("what this process submits while nothing may be sent costs no transaction of the drain") {
+    Drain drain;
+    drain.submit("=a");
+    drain.steps();
+    drain.answer(Drain::failed(core::Failure::connect, false));
+    REQUIRE(drain.hold() == HoldReason::link_down);
+    drain.submit_here("=b");
+    // Another process is in the middle of a commit: a transaction would fail.
+    os::LockFile other{drain.store().path().string() + "-lock"};
+    REQUIRE(other.lock(os::LockFile::Range::commit, os::LockFile::Mode::exclusive,
+                       std::chrono::milliseconds{0}));
+    drain.events.clear();
+    drain.step();
+    CHECK(drain.events.empty());
+    other.unlock(os::LockFile::Range::commit);
+    drain.engine().full_speed(true);
+    drain.run();
+    CHECK(drain.tasks.size() == 2);
 }
 
 TEST_CASE("three failures of the server in a row are an outage: one probe at a time, no cost") {
