@@ -33,7 +33,7 @@ CommitQueue::Place CommitQueue::enter(Job* job) {
         free_waiters_.push_back(&waiters_.back());
     }
     Waiter* waiter = free_waiters_.back();
-    waiter->word.store(static_cast<int>(Word::waiting), std::memory_order_relaxed);
+    waiter->word.reset(static_cast<int>(Word::waiting));
     const bool leads = !std::exchange(led_, true);
     try {
         if (job != nullptr || !leads) {
@@ -56,8 +56,7 @@ void CommitQueue::run(Job& job) {
     const Place place = enter(&job);
     bool leads = place.leads;
     if (!leads) {
-        place.waiter->word.wait(static_cast<int>(Word::waiting), std::memory_order_acquire);
-        leads = place.waiter->word.load(std::memory_order_acquire) == static_cast<int>(Word::leads);
+        leads = place.waiter->wait() == Word::leads;
     }
     if (leads) {
         lead(place.waiter);
@@ -71,7 +70,7 @@ void CommitQueue::run(Job& job) {
 void CommitQueue::run_alone(const std::function<void()>& work) {
     const Place place = enter(nullptr);
     if (!place.leads) {
-        place.waiter->word.wait(static_cast<int>(Word::waiting), std::memory_order_acquire);
+        place.waiter->wait();
     }
     std::exception_ptr error;
     try {
@@ -119,8 +118,7 @@ bool CommitQueue::lead_once(Waiter* own) {
             own_done = true;
             continue;
         }
-        entry.waiter->word.store(static_cast<int>(Word::done), std::memory_order_release);
-        entry.waiter->word.notify_one();
+        entry.waiter->tell(Word::done);
     }
     writer_.after_telling();
     return own_done;
@@ -172,8 +170,7 @@ void CommitQueue::hand_over() noexcept {
     if (next.job == nullptr) {
         entries_.pop_front();
     }
-    next.waiter->word.store(static_cast<int>(Word::leads), std::memory_order_release);
-    next.waiter->word.notify_one();
+    next.waiter->tell(Word::leads);
 }
 
 void CommitQueue::report() {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -8,6 +7,7 @@
 #include <mutex>
 #include <vector>
 
+#include "os/word.hpp"
 #include "outbox/job.hpp"
 #include "outbox/writer.hpp"
 
@@ -35,7 +35,11 @@ class CommitQueue {
     /// Each waits on a word of its own. The words are the queue's, not the caller's: a
     /// leader may still be waking one whose caller has returned.
     struct Waiter {
-        std::atomic<int> word{0};
+        void tell(Word news) noexcept { word.tell(static_cast<int>(news)); }
+        Word wait() noexcept {
+            return static_cast<Word>(word.wait_while(static_cast<int>(Word::waiting)));
+        }
+        os::Word word;
     };
     struct Entry {
         Job* job = nullptr;  ///< none: only wants to lead
