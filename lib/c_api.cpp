@@ -245,7 +245,7 @@ int agentsight_open(const char* options, size_t options_length,
     });
 }
 
-void agentsight_close(agentsight_manager* manager, int64_t deadline_ms) noexcept {
+void agentsight_stop(agentsight_manager* manager, int64_t deadline_ms) noexcept {
     if (!manager) {
         return;
     }
@@ -253,6 +253,10 @@ void agentsight_close(agentsight_manager* manager, int64_t deadline_ms) noexcept
         manager->manager.close(milliseconds{std::max<int64_t>(deadline_ms, 0)});
         return AGENTSIGHT_OK;
     });
+}
+
+void agentsight_close(agentsight_manager* manager, int64_t deadline_ms) noexcept {
+    agentsight_stop(manager, deadline_ms);
     delete manager;
 }
 

@@ -12,7 +12,8 @@
  * being done, to what, what to do next), cut to fit at a character's end and always
  * terminated; on success an empty one. No message holds feedback text or a credential.
  *
- * Any thread may call any function on one manager, but agentsight_close() is the last.
+ * Any thread may call any function on one manager, but agentsight_close() is the last: a host
+ * whose threads may be in a call ends them by agentsight_stop() first.
  * No C++ exception leaves a function; one that leaves a callback of C++ ends there.
  *
  * The binary interface, within one soversion (libagentsight-outbox.so.0):
@@ -174,6 +175,13 @@ AGENTSIGHT_C_API int agentsight_open(const char* options, size_t options_length,
                                      const agentsight_callbacks* callbacks,
                                      agentsight_manager** manager, char* message,
                                      size_t message_size) AGENTSIGHT_C_NOEXCEPT;
+
+/** The first half of agentsight_close(), for a manager that other threads still use: ends the
+ *  worker in the same way, within the same deadline, and frees nothing. Calls in progress
+ *  return (AGENTSIGHT_CLOSED, or AGENTSIGHT_NOT_SETTLED), and later ones AGENTSIGHT_CLOSED,
+ *  until agentsight_close(). NULL is ignored. */
+AGENTSIGHT_C_API void agentsight_stop(agentsight_manager* manager,
+                                      int64_t deadline_ms) AGENTSIGHT_C_NOEXCEPT;
 
 /** Stops sending, gives unsent claims back, runs what is queued, ends the worker within the
  *  deadline (plus 200 ms; a disk sync in progress excepted) and frees the manager. NULL is

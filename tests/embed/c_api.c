@@ -365,6 +365,43 @@ int c_fetches_a_conversation(const char* outbox, const char* url) {
     return 0;
 }
 
+static void* flush_for_long(void* manager) {
+    static int code;
+    code = agentsight_flush(manager, 10 * PATIENCE_MS, NULL, 0);
+    return &code;
+}
+
+static void* wait_for_long(void* manager) {
+    static int code;
+    int state;
+    code = agentsight_wait(manager, "5eedf00d-0000-4000-8000-000000000002", 36, 10 * PATIENCE_MS,
+                           &state, NULL, 0);
+    return &code;
+}
+
+int c_stops_what_other_threads_wait_for(const char* outbox, const char* url) {
+    pthread_t flusher, waiter;
+    void *flushed, *waited;
+    agentsight_manager* manager = open_manager(outbox, url, NULL);
+    CHECK(manager != NULL);
+    agentsight_feedback f = feedback("conv", "hangs on the way");
+    f.id = "5eedf00d-0000-4000-8000-000000000002";
+    f.id_length = 36;
+    CHECK(agentsight_submit(manager, &f, NULL, NULL, 0) == AGENTSIGHT_OK);
+    CHECK(pthread_create(&flusher, NULL, flush_for_long, manager) == 0);
+    CHECK(pthread_create(&waiter, NULL, wait_for_long, manager) == 0);
+    agentsight_stop(manager, 0);
+    agentsight_stop(manager, 0); /* has been stopped: nothing to do */
+    agentsight_stop(NULL, 0);
+    CHECK(pthread_join(flusher, &flushed) == 0 && pthread_join(waiter, &waited) == 0);
+    CHECK(*(int*)flushed == AGENTSIGHT_CLOSED || *(int*)flushed == AGENTSIGHT_NOT_SETTLED);
+    CHECK(*(int*)waited == AGENTSIGHT_CLOSED);
+    CHECK(agentsight_submit(manager, &f, NULL, NULL, 0) == AGENTSIGHT_CLOSED);
+    CHECK(agentsight_pause(manager, 1, NULL, 0) == AGENTSIGHT_CLOSED);
+    agentsight_close(manager, 0);
+    return 0;
+}
+
 int c_closes_in_time(const char* outbox, const char* url) {
     agentsight_manager* manager = open_manager(outbox, url, NULL);
     CHECK(manager != NULL);

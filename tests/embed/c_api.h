@@ -16,6 +16,7 @@ int c_submits_asynchronously(const char* outbox, const char* url);
 int c_pauses_and_changes_credentials(const char* outbox, const char* url);
 int c_observes_through_its_own_loop(const char* outbox, const char* url);
 int c_fetches_a_conversation(const char* outbox, const char* url);
+int c_stops_what_other_threads_wait_for(const char* outbox, const char* url);
 int c_closes_in_time(const char* outbox, const char* url);
 
 #ifdef __cplusplus

@@ -84,6 +84,15 @@ TEST_CASE("a C program fetches a conversation, or learns why not") {
     CHECK(run(c_fetches_a_conversation, server, folder) == 0);
 }
 
+TEST_CASE("agentsight_stop ends the calls of other threads, and frees nothing") {
+    const TemporaryFolder folder;
+    sandbox::Server server;
+    server.add_fault("hang");
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(run(c_stops_what_other_threads_wait_for, server, folder) == 0);
+    CHECK(since(start) < 30s);
+}
+
 TEST_CASE("agentsight_close returns in time while a request hangs") {
     const TemporaryFolder folder;
     sandbox::Server server;

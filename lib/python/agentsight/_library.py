@@ -124,8 +124,9 @@ class Library:
             function = getattr(self._functions, "agentsight_" + name)
             function.restype = ctypes.c_int
             function.argtypes = arguments + [_Text, _Size]
-        self._functions.agentsight_close.restype = None
-        self._functions.agentsight_close.argtypes = [_Manager, ctypes.c_int64]
+        for end in (self._functions.agentsight_stop, self._functions.agentsight_close):
+            end.restype = None
+            end.argtypes = [_Manager, ctypes.c_int64]
         self._functions.agentsight_free.restype = None
         self._functions.agentsight_free.argtypes = [ctypes.c_void_p]
         self._functions.agentsight_version.restype = _Text
@@ -174,7 +175,10 @@ class Library:
         self._checked("open", text, len(text), None, ctypes.byref(handle))
         return int(handle.value or 0)
 
-    def close(self, handle: int, deadline_ms: int) -> None:
+    def stop(self, handle: int, deadline_ms: int) -> None:
+        self._functions.agentsight_stop(handle, deadline_ms)
+
+    def close(self, handle: int, deadline_ms: int = 0) -> None:
         self._functions.agentsight_close(handle, deadline_ms)
 
     def submit(

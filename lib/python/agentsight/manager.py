@@ -5,6 +5,7 @@ import json
 import os
 from threading import Lock
 from typing import Any, Dict, NamedTuple, Optional, Union
+from weakref import WeakSet
 
 from agentsight import _checks
 from agentsight._library import Failure, library
@@ -28,6 +29,25 @@ def _milliseconds(seconds: float) -> int:
     return max(0, min(int(seconds * 1000), 2**53))
 
 
+class _Opened:
+    """A handle, and how many calls are using it: the last one out of a closed one frees it."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self.process = os.getpid()
+        self.users = 0
+        self.closed = False
+
+    @property
+    def is_ours(self) -> bool:
+        """False in a forked child, which leaves the parent's alone."""
+        return self.process == os.getpid()
+
+    @property
+    def is_to_be_freed(self) -> bool:
+        return self.closed and self.users == 0
+
+
 class ConversationManager:
     """One outbox and the worker that delivers from it; any thread may call.
 
@@ -39,8 +59,8 @@ class ConversationManager:
     def __init__(self, **options: Any) -> None:
         self._options = json.dumps(options) if options else ""
         self._lock = Lock()
-        self._handle = 0
-        self._process = 0
+        self._opened: Optional[_Opened] = None
+        _managers.add(self)
 
     def submit_feedback(
         self,
@@ -72,12 +92,7 @@ class ConversationManager:
         name = _checks.sentiment_name(sentiment)
         text = _checks.comment_text(comment)
         extra = _checks.metadata_text(metadata)
-        try:
-            return Receipt(
-                *library().submit(self._open(), conversation, name, text, extra, record_id)
-            )
-        except Failure as failure:
-            raise _exception(failure) from None
+        return Receipt(*self._run("submit", conversation, name, text, extra, record_id))
 
     def flush(self, deadline: float = 5.0) -> bool:
         """Sends what is due and waits until it is settled, at most ``deadline`` seconds."""
@@ -112,45 +127,58 @@ class ConversationManager:
         self._run("network_changed")
 
     def close(self, deadline: float = EXIT_DEADLINE) -> None:
-        """Ends the worker, within the deadline; a later call opens the outbox again."""
-        with self._lock:
-            handle, self._handle = self._handle, 0
-        if handle and self._process == os.getpid():
-            library().close(handle, _milliseconds(deadline))
+        """Ends the worker, within the deadline; a later call opens the outbox again.
 
-    def _open(self) -> int:
+        Calls in progress on other threads end, those that could not be done by OutboxException.
+        """
         with self._lock:
-            if self._process != os.getpid():
-                self._handle = 0  # the parent's, which a forked child leaves alone
-            if not self._handle:
-                self._handle = library().open(self._options)
-                self._process = os.getpid()
-            return self._handle
+            opened, self._opened = self._opened, None
+        if opened and opened.is_ours:
+            library().stop(opened.handle, _milliseconds(deadline))
+            with self._lock:
+                opened.closed = True
+                last = opened.is_to_be_freed
+            if last:
+                library().close(opened.handle)
+
+    def _enter(self) -> _Opened:
+        with self._lock:
+            if not self._opened or not self._opened.is_ours:
+                self._opened = _Opened(library().open(self._options))
+            self._opened.users += 1
+            return self._opened
+
+    def _leave(self, opened: _Opened) -> None:
+        with self._lock:
+            opened.users -= 1
+            last = opened.is_to_be_freed
+        if last:
+            library().close(opened.handle)
 
     def _run(self, function: str, *arguments: Any) -> Any:
         try:
-            return getattr(library(), function)(self._open(), *arguments)
+            opened = self._enter()
+            try:
+                return getattr(library(), function)(opened.handle, *arguments)
+            finally:
+                self._leave(opened)
         except Failure as failure:
             raise _exception(failure) from None
 
     def _delivers(self, deadline: float) -> bool:
         """Whether this interpreter has feedback to deliver, after trying to."""
-        if not self._handle or self._process != os.getpid():
+        if not self._opened or not self._opened.is_ours:
             return False
         try:
-            library().flush(self._handle, _milliseconds(deadline))
-        except Failure:
+            self.flush(deadline)
+        except OutboxException:
             return False
         return True
 
     def _end(self) -> None:
         """At the end of the interpreter: what is on its way may arrive."""
-        if self._handle and self._process == os.getpid():
-            try:
-                library().flush(self._handle, _milliseconds(EXIT_DEADLINE))
-            except Failure:
-                pass
-            self.close()
+        self._delivers(EXIT_DEADLINE)
+        self.close()
 
 
 def _exception(failure: Failure) -> Exception:
@@ -159,13 +187,18 @@ def _exception(failure: Failure) -> Exception:
     return OutboxException(failure.message, failure.code, failure.record_id)
 
 
-def _renew_lock() -> None:
-    """In a forked child: a thread that held the lock is not there to give it up."""
-    conversation_manager._lock = Lock()
+#: All there are, for forks.
+_managers: "WeakSet[ConversationManager]" = WeakSet()
+
+
+def _renew_locks() -> None:
+    """In a forked child: a thread that held a lock is not there to give it up."""
+    for manager in list(_managers):
+        manager._lock = Lock()
 
 
 #: The process's own, configured by the environment.
 conversation_manager = ConversationManager()
 atexit.register(conversation_manager._end)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(after_in_child=_renew_locks)

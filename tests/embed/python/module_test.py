@@ -3,8 +3,10 @@
 import inspect
 import json
 import os
+import threading
 import unittest
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, List, Optional, Union
+from unittest import mock
 
 from support import Case
 
@@ -77,6 +79,55 @@ class Interface(unittest.TestCase):
             conversation_manager.submit_feedback(-1, "positive")
         with self.assertRaises(invalid):
             conversation_manager.submit_feedback(2**63, "positive")
+
+
+class OneThatFrees:
+    """The library as far as close() needs it; notices what is freed under a call."""
+
+    def __init__(self) -> None:
+        self.entered, self.ended = threading.Event(), threading.Event()
+        self.freed: List[int] = []
+        self.freed_in_use = False
+
+    def open(self, options: str) -> int:
+        return 7
+
+    def flush(self, handle: int, deadline_ms: int) -> bool:
+        self.entered.set()
+        self.ended.wait()
+        self.freed_in_use = handle in self.freed
+        return False
+
+    def stop(self, handle: int, deadline_ms: int) -> None:
+        self.ended.set()
+
+    def close(self, handle: int, deadline_ms: int = 0) -> None:
+        self.freed.append(handle)
+        self.ended.set()
+
+
+class Closing(unittest.TestCase):
+    def test_a_manager_is_freed_once_and_not_under_the_calls_of_other_threads(self):
+        fake = OneThatFrees()
+        with mock.patch("agentsight.manager.library", lambda: fake):
+            manager = agentsight.ConversationManager()
+            thread = threading.Thread(target=manager.flush, args=(50,))
+            thread.start()
+            fake.entered.wait()
+            manager.close()
+            manager.close()
+            thread.join()
+        self.assertFalse(fake.freed_in_use)
+        self.assertEqual(fake.freed, [7])
+
+    @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
+    def test_a_forked_child_finds_the_locks_of_all_managers_free(self):
+        manager = agentsight.ConversationManager()
+        with manager._lock:  # as by another thread in the middle of a call
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if manager._lock.acquire(timeout=10) else 1)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
 
 
 class Behaviour(Case):
