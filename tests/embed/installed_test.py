@@ -89,6 +89,7 @@ class Installed(Case):
             "include/agentsight/agentsight.h",
             "include/agentsight/detail/metadata.hpp",
             "bin/agentsight-outbox",
+            "bin/agentsight-sandbox",
             f"{LIBDIR}/libagentsight-outbox.so",
             f"{LIBDIR}/libagentsight-outbox.so.0",
             f"{LIBDIR}/libagentsight-outbox.a",
@@ -104,11 +105,33 @@ class Installed(Case):
         self.assertIn("agentsight-outbox.1", files)
         self.assertIn("agentsight-outbox", files)  # bash's completion
 
+    def test_the_sandbox_runs_and_its_manual_has_every_option(self):
+        if not (self.prefix / "share").exists():
+            self.skipTest("this tree has none")
+        words = run([self.prefix / "bin" / "agentsight-sandbox", "--help"])
+        page = next((self.prefix / "share").rglob("agentsight-sandbox.1")).read_text()
+        options = set(re.findall(r"^  (?:-h,)?(--[a-z-]+)", words, re.MULTILINE))
+        self.assertGreater(len(options), 15)
+        manual = re.findall(r"^[.]BI? (\\-\\-\S+)", page, re.MULTILINE)
+        self.assertEqual({option.replace("\\", "") for option in manual}, options)
+
     def test_pkg_config(self):
         program = self.work / "application"
         source = self.work / "application.cpp"
         run(CXX + ["-std=c++20", source, "-o", program] + self.flags("--cflags", "--libs"))
         self.delivers(program)
+
+    def test_pkg_config_static_from_c_plus_plus_and_from_c(self):
+        libraries = self.work / "static"  # so that -l finds no other
+        libraries.mkdir()
+        shutil.copy(self.libdir / "libagentsight-outbox.a", libraries)
+        flags = self.flags("--static", "--cflags", "--libs")
+        flags = [f"-L{libraries}"] + [flag for flag in flags if flag != f"-L{self.libdir}"]
+        for compiler, name in ((CXX + ["-std=c++20"], "application.cpp"), (CC, "application.c")):
+            program = self.work / "application-static"
+            run(compiler + [self.work / name, "-o", program] + flags)
+            self.assertNotIn("libagentsight", run(["ldd", program]))
+            self.delivers(program)
 
     def test_pkg_config_from_c(self):
         program = self.work / "application-c"

@@ -11,6 +11,7 @@ from unittest import mock
 from support import Case
 
 import agentsight
+from install_folder import install_folder
 from agentsight import agentsight_api, conversation_manager
 from agentsight.enums import Sentiment
 from agentsight.exceptions import InvalidConversationDataException
@@ -79,6 +80,27 @@ class Interface(unittest.TestCase):
             conversation_manager.submit_feedback(-1, "positive")
         with self.assertRaises(invalid):
             conversation_manager.submit_feedback(2**63, "positive")
+
+
+class InstallFolder(unittest.TestCase):
+    """Where `meson install` puts the package, for Pythons as they are."""
+
+    DEBIAN = ["", "/usr/lib/python3.11", "/usr/local/lib/python3.11/dist-packages"] + [
+        "/usr/lib/python3/dist-packages"
+    ]
+
+    def folder(self, prefix: str, choice: str) -> str:
+        return install_folder(prefix, choice, self.DEBIAN, self.DEBIAN[2])
+
+    def test_under_usr_local_debian_s_python_looks_in_a_folder_of_its_own(self):
+        self.assertEqual(self.folder("/usr/local", "lib/python3/dist-packages"), self.DEBIAN[2])
+
+    def test_meson_s_choice_stands_where_it_is_looked_at_or_nothing_is_under_the_prefix(self):
+        for prefix in ("/usr", "/opt/agentsight", "/usr/loc"):
+            self.assertEqual(
+                self.folder(prefix, "lib/python3/dist-packages"),
+                prefix + "/lib/python3/dist-packages",
+            )
 
 
 class OneThatFrees:
