@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "python"))
-from support import PATIENCE, Case, example  # noqa: E402
+from support import EXAMPLES, PATIENCE, Case, example  # noqa: E402
 
 HERE = Path(__file__).parent
 BUILD = os.environ["AGENTSIGHT_BUILD"]
@@ -121,17 +121,36 @@ class Installed(Case):
         run(CXX + ["-std=c++20", source, "-o", program] + self.flags("--cflags", "--libs"))
         self.delivers(program)
 
-    def test_pkg_config_static_from_c_plus_plus_and_from_c(self):
+    def static_flags(self):
         libraries = self.work / "static"  # so that -l finds no other
         libraries.mkdir()
         shutil.copy(self.libdir / "libagentsight-outbox.a", libraries)
         flags = self.flags("--static", "--cflags", "--libs")
-        flags = [f"-L{libraries}"] + [flag for flag in flags if flag != f"-L{self.libdir}"]
+        return [f"-L{libraries}"] + [flag for flag in flags if flag != f"-L{self.libdir}"]
+
+    def test_pkg_config_static_from_c_plus_plus_and_from_c(self):
+        flags = self.static_flags()
         for compiler, name in ((CXX + ["-std=c++20"], "application.cpp"), (CC, "application.c")):
             program = self.work / "application-static"
             run(compiler + [self.work / name, "-o", program] + flags)
             self.assertNotIn("libagentsight", run(["ldd", program]))
             self.delivers(program)
+
+    @unittest.skipUnless(shutil.which("nm") and shutil.which("objcopy"), "needs binutils")
+    def test_a_host_with_a_boost_of_its_own_links_the_static_library(self):
+        """Of the same version but for its settings, which change the layout of executors."""
+        program = self.work / "edge_daemon"
+        others = ["-DBOOST_ASIO_NO_TYPEID", "-DBOOST_ASIO_NO_TS_EXECUTORS"]
+        ours = (Path(BUILD) / "build.ninja").read_text()
+        settings = [] if others[0] in ours else others
+        source = EXAMPLES.parent / "edge_daemon.cpp"
+        run(CXX + ["-std=c++20", *settings, source, "-o", program] + self.static_flags())
+        text = "".join(f"device-{i} neutral\n" for i in range(5))
+        out = run([program], env=self.environment, input=text)
+        self.assertEqual(out.splitlines()[-1], "delivered 5")
+        symbols = run(["nm", self.libdir / "libagentsight-outbox.a"])
+        self.assertEqual(re.findall(r"(?<![0-9])5boost", symbols), [])
+        self.assertIn("16agentsight_boost", symbols)
 
     def test_pkg_config_from_c(self):
         program = self.work / "application-c"
