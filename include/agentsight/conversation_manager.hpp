@@ -47,21 +47,21 @@ class AGENTSIGHT_API ConversationManager {
     /// `comment`: at most 5000 Unicode code points; empty is omitted. `metadata`: a
     /// JSON object or null, at most 100 levels deep.
     Receipt submit_feedback(const ConversationRef& conversation, const SentimentRef& sentiment,
-                            std::optional<std::string_view> comment = std::nullopt,
+                            const CommentRef& comment = {},
                             const nlohmann::json& metadata = nullptr) {
-        return submit_json({conversation, sentiment, comment, {}, {}}, metadata, nullptr);
+        return submit_json({conversation, sentiment, comment.text(), {}, {}}, metadata, nullptr);
     }
 
     /// The same without exceptions: on failure fills `ec`; the receipt then holds the
     /// record's id where one was made, else nothing.
     Receipt submit_feedback(const ConversationRef& conversation, const SentimentRef& sentiment,
-                            std::optional<std::string_view> comment, const nlohmann::json& metadata,
+                            const CommentRef& comment, const nlohmann::json& metadata,
                             std::error_code& ec) {
-        return submit_json({conversation, sentiment, comment, {}, {}}, metadata, &ec);
+        return submit_json({conversation, sentiment, comment.text(), {}, {}}, metadata, &ec);
     }
     Receipt submit_feedback(const ConversationRef& conversation, const SentimentRef& sentiment,
-                            std::optional<std::string_view> comment, std::error_code& ec) {
-        return submit({conversation, sentiment, comment, {}, {}}, {}, &ec);
+                            const CommentRef& comment, std::error_code& ec) {
+        return submit({conversation, sentiment, comment.text(), {}, {}}, {}, &ec);
     }
     Receipt submit_feedback(const ConversationRef& conversation, const SentimentRef& sentiment,
                             std::error_code& ec) {
@@ -71,15 +71,16 @@ class AGENTSIGHT_API ConversationManager {
     /// With an id of the caller's: safe to repeat until it succeeds. The same id with
     /// other content is errc::id_conflict.
     Receipt submit_feedback(RecordId id, const ConversationRef& conversation,
-                            const SentimentRef& sentiment,
-                            std::optional<std::string_view> comment = std::nullopt,
+                            const SentimentRef& sentiment, const CommentRef& comment = {},
                             const nlohmann::json& metadata = nullptr) {
-        return submit_json({conversation, sentiment, comment, {}, checked(id)}, metadata, nullptr);
+        return submit_json({conversation, sentiment, comment.text(), {}, checked(id)}, metadata,
+                           nullptr);
     }
     Receipt submit_feedback(RecordId id, const ConversationRef& conversation,
-                            const SentimentRef& sentiment, std::optional<std::string_view> comment,
+                            const SentimentRef& sentiment, const CommentRef& comment,
                             const nlohmann::json& metadata, std::error_code& ec) {
-        return submit_json({conversation, sentiment, comment, {}, checked(id)}, metadata, &ec);
+        return submit_json({conversation, sentiment, comment.text(), {}, checked(id)}, metadata,
+                           &ec);
     }
 
     /// The same with metadata as JSON text, which is also refused when it is not JSON,
@@ -97,15 +98,16 @@ class AGENTSIGHT_API ConversationManager {
     /// Until then the record is in memory only. What is refused at once (a broken rule,
     /// errc::busy when 1,024 are queued, errc::closed) calls back before this returns.
     void async_submit_feedback(const ConversationRef& conversation, const SentimentRef& sentiment,
-                               std::optional<std::string_view> comment,
-                               const nlohmann::json& metadata, SubmitCallback callback) {
+                               const CommentRef& comment, const nlohmann::json& metadata,
+                               SubmitCallback callback) {
         std::string text;
         const std::error_code problem = detail::metadata_text(metadata, text);
-        async_submit({conversation, sentiment, comment, text, {}}, problem, std::move(callback));
+        async_submit({conversation, sentiment, comment.text(), text, {}}, problem,
+                     std::move(callback));
     }
     void async_submit_feedback(const ConversationRef& conversation, const SentimentRef& sentiment,
-                               std::optional<std::string_view> comment, SubmitCallback callback) {
-        async_submit({conversation, sentiment, comment, {}, {}}, {}, std::move(callback));
+                               const CommentRef& comment, SubmitCallback callback) {
+        async_submit({conversation, sentiment, comment.text(), {}, {}}, {}, std::move(callback));
     }
     void async_submit_feedback(const ConversationRef& conversation, const SentimentRef& sentiment,
                                SubmitCallback callback) {

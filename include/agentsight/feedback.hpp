@@ -57,6 +57,26 @@ class SentimentRef {
     std::string_view text_;
 };
 
+/// A comment, or none: whatever an optional text is made of; a null pointer is none. A view.
+class CommentRef {
+  public:
+    CommentRef(std::nullopt_t = std::nullopt) noexcept {}
+    CommentRef(const char* text) noexcept {
+        if (text) {
+            text_ = text;
+        }
+    }
+    template <class T>
+    requires(std::convertible_to<const T&, std::optional<std::string_view>> &&
+             !std::convertible_to<const T&, const char*>) CommentRef(const T& text)
+    noexcept : text_(text) {}
+
+    const std::optional<std::string_view>& text() const noexcept { return text_; }
+
+  private:
+    std::optional<std::string_view> text_;
+};
+
 /// One feedback whose metadata is JSON text already. A view: submitting copies.
 struct Feedback {
     ConversationRef conversation;

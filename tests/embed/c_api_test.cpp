@@ -166,6 +166,33 @@ TEST_CASE("every option can be set as JSON, and each wrong one is named") {
     CHECK(message.find("secret") == std::string::npos);
 }
 
+TEST_CASE("a comment is whatever an optional text is made of, and a null pointer is none") {
+    const TemporaryFolder folder;
+    const sandbox::Server server;
+    ConversationManager manager{options_for(folder, server.url())};
+    const char* const null = nullptr;
+    char buffer[] = "c";
+    std::error_code ec;
+    manager.submit_feedback("none", "positive", null);
+    manager.submit_feedback("none", "positive", nullptr, {{"rating", 5}}, ec);
+    CHECK_FALSE(ec);
+    manager.submit_feedback("none", "positive", {}, ec);
+    manager.submit_feedback("none", "positive", std::optional<std::string>{});
+    manager.submit_feedback("c", "positive", buffer);
+    manager.submit_feedback("c", "positive", std::string{"c"});
+    manager.submit_feedback("c", "positive", std::string_view{buffer});
+    manager.submit_feedback("c", "positive", std::optional<std::string>{"c"}, {{"rating", 5}});
+    manager.async_submit_feedback("none", "positive", null, [](std::error_code, const Receipt&) {});
+    manager.close(patience);
+    Outbox outbox{options_for(folder, server.url()).outbox_path};
+    int records = 0;
+    outbox.for_each({}, [&](const Record& record) {
+        CHECK(record.comment == (record.conversation_id == "c" ? "c" : ""));
+        return ++records < 100;
+    });
+    CHECK(records == 9);
+}
+
 TEST_CASE("two managers on two outboxes in one process deliver each its own") {
     const TemporaryFolder folder;
     const sandbox::Server first;
