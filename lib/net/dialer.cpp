@@ -166,7 +166,11 @@ void Dialer::judge_tunnel(Connection& connection, Evidence& evidence) const {
 
 asio::awaitable<bool> Dialer::start_tls(Connection& connection, Turn& turn, Evidence& evidence) {
     turn.stage = "the TLS handshake";
-    TlsProblem problem = co_await connection.start_tls(tls_);
+    // Again: another connection's refused certificate may have unloaded the authorities since.
+    TlsProblem problem = tls_.prepare();
+    if (problem.failure == Failure::none) {
+        problem = co_await connection.start_tls(tls_);
+    }
     if (turn.leash.pulled()) {
         turn.explain(evidence, whom_);
     } else if (problem.failure != Failure::none) {

@@ -76,7 +76,8 @@ class TlsClient {
 
     /// Loads what is not loaded yet; a problem is not permanent: the next call looks again.
     TlsProblem prepare();
-    /// After prepare() found no problem.
+    /// At once after prepare() found no problem: a certificate that another connection refuses
+    /// meanwhile unloads the authorities.
     std::unique_ptr<TlsStream> stream(boost::asio::ip::tcp::socket& socket);
 
     core::UtcMs trusted_time() const noexcept;

@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include "net/transport.hpp"
 #include "os/clock.hpp"
@@ -233,6 +235,40 @@ TEST_CASE("a portal that ends TLS itself is not believed") {
     CHECK(evidence.failure == Failure::tls);
     CHECK_FALSE(evidence.request_written);
     CHECK(portal.requests().size() == 1);
+}
+
+TEST_CASE("a certificate that is refused takes nothing from a connection still being made") {
+    // The second request has its tunnel only when the first has read the refused certificate,
+    // after which the authorities are read again.
+    TlsBench bench;
+    const Identity portal_identity = make_identity({.alternative_names = "DNS:api.example"});
+    bool first_is_done = false;
+    ScriptedServer proxy{bench.context, [&](Session& session) -> awaitable<void> {
+                             co_await session.request();
+                             while (session.index > 0 && !first_is_done) {
+                                 co_await boost::asio::post(bench.context,
+                                                            boost::asio::use_awaitable);
+                             }
+                             co_await session.write("HTTP/1.1 200 OK\r\n\r\n");
+                             ServerTls tls;
+                             tls.identity = session.index == 0 ? &portal_identity : &bench.identity;
+                             co_await session.secure(tls);
+                             co_await session.request();
+                             co_await session.write(answer(201, R"({"id":1})"));
+                             co_await session.rest();
+                         }};
+    Transport transport{bench.context, bench.options(proxy), bench.clock};
+    const auto note_end = [&](awaitable<Evidence> work) -> awaitable<Evidence> {
+        Evidence evidence = co_await std::move(work);
+        first_is_done = true;
+        co_return evidence;
+    };
+    std::vector<awaitable<Evidence>> work;
+    work.push_back(note_end(transport.send(post())));
+    work.push_back(note_end(transport.send(post())));
+    const std::vector<Evidence> ends = run_all(bench.context, std::move(work));
+    CHECK(ends[0].failure == Failure::tls);
+    CHECK(ends[1].status == 201);
 }
 
 TEST_CASE("a proxy that hangs ends by the connect deadline, or by abort") {
