@@ -56,6 +56,10 @@ class Engine::Impl {
         std::uint64_t network = 0;     ///< which network it went out on
     };
 
+    /// Why a reading says nothing. Each is counted for itself: that one lasts proves nothing
+    /// about another.
+    enum class Trouble { refused, foreign, broken, blind };
+
     /// A reading under way; between two pages it has no flight.
     struct OpenReading {
         Reading reading;
@@ -155,7 +159,7 @@ class Engine::Impl {
     void reading_failed(const Reading& reading, bool probe);
     void reading_impossible(const Reading& reading, const std::string& why);
     void look_again_later(const Reading& reading);
-    bool count_trouble(const Reading& reading, int limit);
+    bool count_trouble(const Reading& reading, Trouble what, int limit);
     void found(const outbox::ClaimedRecord& record, const Match& match, core::UtcMs date);
     void not_there(const outbox::ClaimedRecord& record, const Verdict& verdict);
     void leave_to_person(const outbox::ClaimedRecord& record, const std::string& why);
@@ -221,9 +225,16 @@ class Engine::Impl {
     std::optional<core::ConversationKey> ask_;  ///< to be read as a probe of the API itself
     bool api_readable_ = false;                 ///< it answered a read during this hold
     struct Troubles {
-        int count = 0;                 ///< in a row, with deliveries between
-        int tries = 0;                 ///< in a row
-        std::uint64_t deliveries = 0;  ///< as many there were at the last
+        struct Kind {
+            int count = 0;                 ///< with deliveries between
+            int tries = 0;                 ///< in a row
+            std::uint64_t deliveries = 0;  ///< as many there were at the last
+        };
+        Kind kinds[4];
+        Kind& of(Trouble what) { return kinds[static_cast<std::size_t>(what)]; }
+        int tries() const {
+            return kinds[0].tries + kinds[1].tries + kinds[2].tries + kinds[3].tries;
+        }
     };
     std::unordered_map<std::string, Troubles> read_troubles_;  ///< by conversation
     bool probe_record_next_ = false;  ///< probes alternate: a reading, a record

@@ -95,7 +95,7 @@ void Engine::Impl::reading_failed(const Reading& reading, bool probe) {
         case ReadClass::credential_refused:
         case ReadClass::account_unpaid:
             // It may write and not read: believed once others were delivered between.
-            if (count_trouble(reading, refused_reads_until_impossible)) {
+            if (count_trouble(reading, Trouble::refused, refused_reads_until_impossible)) {
                 reading_impossible(reading, outcome.detail);
             } else {
                 hold(outcome.what == ReadClass::account_unpaid ? HoldReason::account_unpaid
@@ -110,20 +110,22 @@ void Engine::Impl::reading_failed(const Reading& reading, bool probe) {
         probe_read_failed(outcome);
     }
     const bool foreign = outcome.what == ReadClass::foreign;
-    if (count_trouble(reading, foreign ? foreign_until_impossible : broken_until_impossible)) {
+    const Trouble what = foreign ? Trouble::foreign : Trouble::broken;
+    if (count_trouble(reading, what,
+                      foreign ? foreign_until_impossible : broken_until_impossible)) {
         reading_impossible(reading, outcome.detail);
         return;
     }
     look_again_later(reading);
-    if (foreign && read_troubles_[reading.conversation().value].count == 0) {
+    if (foreign && read_troubles_[reading.conversation().value].of(what).count == 0) {
         hold(HoldReason::endpoint, outcome.status, outcome.detail);
     }
 }
 
 /// Whether readings of this conversation have failed too often. Only failures with
 /// deliveries between count: else the server is in trouble, not the reading forbidden.
-bool Engine::Impl::count_trouble(const Reading& reading, int limit) {
-    Troubles& troubles = read_troubles_[reading.conversation().value];
+bool Engine::Impl::count_trouble(const Reading& reading, Trouble what, int limit) {
+    Troubles::Kind& troubles = read_troubles_[reading.conversation().value].of(what);
     if (troubles.tries > 0 && deliveries_ > troubles.deliveries) {
         ++troubles.count;
     }
@@ -137,7 +139,7 @@ void Engine::Impl::look_again_later(const Reading& reading) {
     const Backoff backoff{.base_ms = std::max<std::int64_t>(policy_.backoff_base_ms, 1'000),
                           .cap_ms = policy_.backoff_cap_ms};
     const auto troubles = read_troubles_.find(reading.conversation().value);
-    const int step = troubles == read_troubles_.end() ? 2 : troubles->second.tries + 1;
+    const int step = troubles == read_troubles_.end() ? 2 : troubles->second.tries() + 1;
     const std::int64_t wait = full_jitter(backoff, step, random_);
     for (const outbox::ClaimedRecord& record : reading.records()) {
         settle(still_unknown(record, wait));
@@ -233,7 +235,8 @@ void Engine::Impl::reading_complete(const Reading& reading) {
     }
     const Evaluation evaluation = evaluate(reading);
     if (!evaluation.control_seen &&
-        ++read_troubles_[reading.conversation().value].tries >= blind_looks_until_impossible) {
+        ++read_troubles_[reading.conversation().value].of(Trouble::blind).tries >=
+            blind_looks_until_impossible) {
         reading_impossible(reading, "the server's list does not show a feedback known to be there");
         return;
     }

@@ -617,6 +617,9 @@ void Simulation::check_order() {
             problem("a row of nobody's");
             continue;
         }
+        if (store_->state_of(row.record) == RecordState::unknown) {
+            continue;  // left to a person, it delayed nobody; its row may come whenever it likes
+        }
         std::size_t& newest = last[row.conversation];
         // A record that a firewall would not let through stepped aside for the others.
         const bool allowed = scenario_.refuses_reading || scenario_.has_poison;

@@ -202,6 +202,34 @@ TEST_CASE("a 401 to a reading holds for the credential: a rotated key doubles no
     REQUIRE(is_get(drain.tasks[0]));
 }
 
+TEST_CASE("readings that failed before do not make a refused key one that may not read") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    drain.answer(Drain::failed(Failure::cut, true));
+    int failed = 0;
+    for (int round = 0; round < 200 && failed < 6; ++round) {
+        drain.submit("=other" + std::to_string(round));
+        if (!until_task(drain)) {
+            drain.run();
+        }
+        while (!drain.tasks.empty()) {
+            const bool reads = is_get(drain.tasks[0]);
+            failed += reads ? 1 : 0;
+            drain.answer(reads ? Drain::html(500) : drain.created());
+        }
+    }
+    REQUIRE(failed >= 6);
+    REQUIRE(drain.state(id) == RecordState::unknown);
+    while (drain.tasks.empty() || !is_get(drain.tasks[0])) {
+        REQUIRE(until_task(drain));
+    }
+    drain.answer(Drain::reply(401, R"({"detail": "Invalid API key."})"));
+    CHECK(drain.hold() == HoldReason::credential_refused);
+    CHECK(drain.state(id) == RecordState::unknown);
+    CHECK(drain.store().status().possible_duplicates == 0);
+}
+
 TEST_CASE("a key that may write and not read is believed once deliveries go on") {
     Drain drain;
     const std::string id = drain.submit();
