@@ -50,12 +50,15 @@ struct Screen {
     int thanked = 0;  ///< feedback that is on stable storage
     int sorry = 0;    ///< feedback that could not be kept
     int delivered = 0;
+    int refused = 0;  ///< by the server: dead letters
     void draw() const {}
 };
 
 void show(Screen& screen, const agentsight::Event& event) {
     if (std::holds_alternative<agentsight::event::Delivered>(event)) {
         ++screen.delivered;
+    } else if (std::holds_alternative<agentsight::event::DeadLetter>(event)) {
+        ++screen.refused;
     } else if (const auto* held = std::get_if<agentsight::event::Held>(&event)) {
         const std::string reason{agentsight::to_string(held->reason)};
         std::fprintf(stderr, "kiosk: nothing is sent: %s\n", reason.c_str());
@@ -84,7 +87,7 @@ int main(int argc, char** argv) {
     agentsight::ConversationManager manager{options};
 
     Clock::time_point next_frame = Clock::now();
-    for (int frame = 0; screen.delivered + screen.sorry < visitors; ++frame) {
+    for (int frame = 0; screen.delivered + screen.refused + screen.sorry < visitors; ++frame) {
         if (frame < visitors) {
             press_button(manager, screen, frame);
         }

@@ -46,6 +46,11 @@ class Programs(Case):
         self.assertEqual(out, "thanked 30, delivered 30\n")
         self.assertEqual(len(self.sandbox.rows()), 30)
 
+    def test_the_kiosk_ends_although_the_server_refuses_a_feedback(self):
+        self.sandbox.ask("/faults", {"kind": "status", "status": 422, "times": 1})
+        out = self.run_program(EXAMPLES / "kiosk", "3")
+        self.assertEqual(out, "thanked 3, delivered 2\n")
+
     def test_the_daemon_hears_of_everything_on_its_own_loop(self):
         lines = "".join(f"device-{i} neutral\n" for i in range(20))
         out = self.run_program(EXAMPLES / "edge_daemon", text=lines).splitlines()
