@@ -121,6 +121,12 @@ class Installed(Case):
         run(CXX + ["-std=c++20", source, "-o", program] + self.flags("--cflags", "--libs"))
         self.delivers(program)
 
+    def test_a_host_can_ask_an_error_for_its_type(self):
+        program = self.work / "errors"
+        source = self.work / "errors.cpp"
+        run(CXX + ["-std=c++20", source, "-o", program] + self.flags("--cflags", "--libs"))
+        run([program], env=self.environment)
+
     def static_flags(self):
         libraries = self.work / "static"  # so that -l finds no other
         libraries.mkdir()
@@ -149,7 +155,7 @@ class Installed(Case):
         out = run([program], env=self.environment, input=text)
         self.assertEqual(out.splitlines()[-1], "delivered 5")
         symbols = run(["nm", self.libdir / "libagentsight-outbox.a"])
-        self.assertEqual(re.findall(r"(?<![0-9])5boost", symbols), [])
+        self.assertEqual(re.findall(r"(?<![0-9])(?:5boost|8nlohmann)", symbols), [])
         self.assertIn("16agentsight_boost", symbols)
 
     def test_pkg_config_from_c(self):

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes the installed static library a good neighbour of a host's own Boost: private_boost.sh NM
-# OBJCOPY LIBRARY, run by `meson install`; LIBRARY is relative to the prefix.
+# Makes the installed static library a good neighbour of a host's own Boost and nlohmann/json:
+# private_names.sh NM OBJCOPY LIBRARY, run by `meson install`; LIBRARY is relative to the prefix.
 #
-# In one link, functions of Boost with the same name become one, whichever version and settings
-# they were compiled with; so ours are renamed from boost:: to agentsight_boost::. First the
-# bytecode for link-time optimisation goes, which would bring the old names back.
+# In one link, functions and tables of the same name become one, whichever version and settings
+# they were compiled with; so ours are renamed from boost:: to agentsight_boost::, and so on. First
+# the bytecode for link-time optimisation goes, which would bring the old names back.
 set -eu
 nm=$1
 objcopy=$2
@@ -22,6 +22,10 @@ trap 'rm -f "$names" "$library.new"' EXIT
         while (match(new, /(^|[^0-9])5boost/)) {
             at = RSTART + RLENGTH - 6
             new = substr(new, 1, at - 1) "16agentsight_boost" substr(new, at + 6)
+        }
+        while (match(new, /(^|[^0-9])8nlohmann/)) {
+            at = RSTART + RLENGTH - 9
+            new = substr(new, 1, at - 1) "19agentsight_nlohmann" substr(new, at + 9)
         }
         if (new != name && !seen[name]++) print name, new
     }' >"$names"
