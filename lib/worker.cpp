@@ -93,7 +93,7 @@ bool Worker::flush(milliseconds deadline) {
     std::unique_lock lock(mutex_);
     ++control_.flushes;
     const std::uint64_t asked = request();
-    loop_->ring();
+    loop_->hurry();
     const auto seen = [&] { return view_.ended || view_.answered >= asked; };
     changed_.wait_until(lock, until, seen);
     bool settled = false;

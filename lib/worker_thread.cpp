@@ -113,7 +113,7 @@ Worker::Thread::Thread(Worker& worker)
       queue_(beside(store_, "-lock")),
       bell_rung_(context_,
                  [this] {
-                     bell_.silence();
+                     hurried_ = bell_.silence() || hurried_;
                      bell_is_polled_ = !bell_.works();
                      worker_.news_ = true;
                      wake();
@@ -168,8 +168,10 @@ void Worker::Thread::tell_drainer() noexcept {
     draining_ ? wake() : bell_.ring();
 }
 
-void Worker::Thread::ring() noexcept {
-    tell_drainer();
+void Worker::Thread::hurry() noexcept {
+    if (!draining_) {
+        bell_.ring_urgently();
+    }
     wake();
 }
 
@@ -355,6 +357,9 @@ void Worker::Thread::drain() {
     if (worker_.news_.exchange(false)) {
         ++news_heard_;
         engine_->rung();
+    }
+    if (std::exchange(hurried_, false)) {
+        engine_->hurry();
     }
     delivery::Engine::Step step = engine_->step();
     start_tasks(std::move(step.start));

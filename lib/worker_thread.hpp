@@ -23,8 +23,8 @@ namespace agentsight {
 
 /// The shell around the engine: executes its tasks, waits for what may happen, and steps
 /// it again. Everything happens in tick(), posted at most once at a time; between ticks
-/// only exchanges are in progress. All members but wake(), ring() and tell_drainer(): the worker's
-/// thread.
+/// only exchanges are in progress. All members but wake(), hurry() and tell_drainer(): the
+/// worker's thread.
 class Worker::Thread {
   public:
     Thread(Worker& worker);
@@ -35,7 +35,7 @@ class Worker::Thread {
     // Any thread.
     void wake() noexcept;
     void tell_drainer() noexcept;  ///< wherever it is, that there is work
-    void ring() noexcept;          ///< the same, and this thread is to look at what was asked
+    void hurry() noexcept;         ///< that somebody waits; this thread looks at what was asked
 
   private:
     /// A descriptor of lib/os that the loop watches without owning it.
@@ -116,6 +116,7 @@ class Worker::Thread {
     bool bell_is_polled_ = false;
     bool no_credential_told_ = false;
     int flushes_ = 0;
+    bool hurried_ = false;          ///< by another process: somebody waits there
     std::uint64_t generation_ = 0;  ///< counts engines
     int in_flight_ = 0;
     int failures_in_row_ = 0;

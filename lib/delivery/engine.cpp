@@ -12,6 +12,9 @@ namespace {
 /// told and as much again as jitter.
 constexpr std::int64_t longest_hold_ms = 2 * 24 * 3'600'000;
 
+/// As long as `drain` waits by itself: who waits longer rings again, or has patience.
+constexpr std::int64_t hurry_lasts_ms = 30'000;
+
 }  // namespace
 
 Engine::Engine(outbox::Store& store, Policy policy, core::Random& random)
@@ -50,6 +53,9 @@ void Engine::pause(bool paused) {
 }
 void Engine::full_speed(bool on) {
     impl_->full_speed(on);
+}
+void Engine::hurry() {
+    impl_->hurry();
 }
 void Engine::resumed() {
     impl_->resumed();
@@ -201,17 +207,34 @@ void Engine::Impl::full_speed(bool on) {
         return;
     }
     full_speed_ = on;
-    ignore_due_ = on;
+    on ? speed_up() : slow_down();
+}
+
+void Engine::Impl::hurry() {
+    speed_up();
+    hurried_until_ = now_ + hurry_lasts_ms;
+}
+
+bool Engine::Impl::at_full_speed() const {
+    return full_speed_ || (hurried_until_ && now_ < *hurried_until_);
+}
+
+void Engine::Impl::speed_up() {
+    ignore_due_ = true;
     retried_.clear();
-    if (on) {
-        now_ = store_.now();
-        pacer_.off();
-        holds_.probe_all_at_once(now_);
-        if (throttled_told_) {
-            holds_.hurry(HoldReason::throttled, *throttled_told_);
-        }
-        rung_ = true;
+    now_ = store_.now();
+    pacer_.off();
+    holds_.probe_all_at_once(now_);
+    if (throttled_told_) {
+        holds_.hurry(HoldReason::throttled, *throttled_told_);
     }
+    rung_ = true;
+}
+
+void Engine::Impl::slow_down() {
+    hurried_until_.reset();
+    ignore_due_ = false;
+    retried_.clear();
 }
 
 void Engine::Impl::resumed() {

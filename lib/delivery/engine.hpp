@@ -88,6 +88,8 @@ class Engine {
     void pause(bool paused);  ///< this manager's; claims nothing
     /// flush and drain: stored backoff is ignored, no pacing; Retry-After binds.
     void full_speed(bool on);
+    /// Somebody in another process waits: as full_speed(), for half a minute.
+    void hurry();
     /// The machine slept: what is in flight is abandoned by the shell; links are unproven.
     void resumed();
 

@@ -123,7 +123,7 @@ void Engine::Impl::settle(Settlement settlement) {
     if (pending_.empty()) {
         pending_since_ = now_;
     }
-    if (full_speed_ && settlement.to == Settlement::To::waiting && settlement.due > now_) {
+    if (at_full_speed() && settlement.to == Settlement::To::waiting && settlement.due > now_) {
         retried_[settlement.key] = settlement.due;
     }
     pending_.push_back(std::move(settlement));
@@ -478,14 +478,14 @@ void Engine::Impl::hold_for_throttle(int status, const std::string& detail,
         const std::int64_t told = *retry_after_ms;
         throttled_told_ = std::max(throttled_told_.value_or(0), now_ + told);
         until = std::max(*throttled_told_, now_ + backoff_floor_ms);
-        if (!full_speed_) {
+        if (!at_full_speed()) {
             // Told too short a time again and again, a fleet must thin out by itself.
             const std::int64_t spread =
                 std::max({told, backoff_ceiling(backoff, throttle_step_), pacer_.herd_ms(until)});
             until += full_jitter({.base_ms = spread, .cap_ms = spread}, 0, random_);
         }
     } else {
-        const std::int64_t herd = full_speed_ ? 0 : pacer_.herd_ms(now_);
+        const std::int64_t herd = at_full_speed() ? 0 : pacer_.herd_ms(now_);
         const std::int64_t spread = std::max(backoff_ceiling(backoff, throttle_step_), herd);
         until += full_jitter({.base_ms = spread, .cap_ms = spread}, 0, random_);
     }
@@ -524,7 +524,7 @@ void Engine::Impl::unhold(HoldReason reason, bool by_itself) {
     tell(event::Released{reason});
     const bool paces = reason == HoldReason::link_down || reason == HoldReason::throttled ||
                        reason == HoldReason::outage;
-    if (by_itself && paces && !full_speed_) {
+    if (by_itself && paces && !at_full_speed()) {
         pacer_.hold_ended(reason == HoldReason::throttled, now_, random_);
     }
 }

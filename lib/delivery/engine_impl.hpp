@@ -33,6 +33,7 @@ class Engine::Impl {
     void release();
     void pause(bool paused);
     void full_speed(bool on);
+    void hurry();
     void resumed();
     bool settled() const;
     std::optional<HoldReason> held() const;
@@ -68,6 +69,9 @@ class Engine::Impl {
         bool tried_other_way = false;
     };
 
+    void speed_up();
+    void slow_down();
+    bool at_full_speed() const;
     void end_holds();
     void tell(Event event);
     void tell_once_committed(Event event);
@@ -176,7 +180,8 @@ class Engine::Impl {
 
     bool running_ = false;
     bool paused_ = false;
-    bool full_speed_ = false;
+    bool full_speed_ = false;                      ///< somebody waits in this process ...
+    std::optional<core::OutboxMs> hurried_until_;  ///< ... or in another
     bool person_hold_ = false;
     std::optional<std::uint64_t> releases_;  ///< as last seen in the store
     core::OutboxMs now_ = 0;

@@ -50,6 +50,9 @@ Engine::Step Engine::Impl::step() {
     }
     now_ = store_.now();
     moment_ = store_.moment();
+    if (hurried_until_ && !at_full_speed()) {
+        slow_down();
+    }
     if (now_ < store_retry_at_) {
         step.wake_at = store_retry_at_;
         return step;

@@ -24,9 +24,13 @@ class Bell {
 
     /// One byte; a full FIFO has been rung already. Notices a replaced file, reopens.
     void ring() noexcept;
+    /// As ring(), with the word that somebody waits for what the drainer does next. Where the
+    /// FIFO is full, only the ring is heard.
+    void ring_urgently() noexcept;
     /// Reads all that was rung, and reopens the FIFO where a cleaner took it away (which also
     /// makes the descriptor readable): call it, then scan for work, whatever woke the loop.
-    void silence() noexcept;
+    /// Whether somebody rang urgently.
+    bool silence() noexcept;
     /// To wait on; made at the first call, by whoever waits. It stays the same through a
     /// replaced FIFO. Lend it to an event loop, which must not close it.
     int descriptor() noexcept;

@@ -11,6 +11,7 @@
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <string_view>
 
 #include "os/fifo.hpp"
 #include "os/file.hpp"
@@ -21,16 +22,23 @@ namespace {
 
 constexpr int max_attempts = 4;
 
-/// Reads until there is no more. Bounded: a FIFO holds 64 KiB, and who rings meanwhile
-/// leaves the descriptor readable.
-void read_all(const Descriptor& descriptor) noexcept {
+constexpr char stroke = '!';
+constexpr char urgent_stroke = '>';
+
+/// Reads until there is no more; whether an urgent stroke was among it. Bounded: a FIFO holds
+/// 64 KiB, and who rings meanwhile leaves the descriptor readable.
+bool read_all(const Descriptor& descriptor) noexcept {
     alignas(inotify_event) std::array<char, 4096> buffer;
+    bool urgent = false;
     for (int reads = 0; reads < 64 && descriptor.valid(); ++reads) {
         const ssize_t n = ::read(descriptor.value(), buffer.data(), buffer.size());
         if (n == 0 || (n < 0 && errno != EINTR)) {
-            return;
+            break;
         }
+        const std::string_view rung(buffer.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
+        urgent = urgent || rung.find(urgent_stroke) != rung.npos;
     }
+    return urgent;
 }
 
 void wait_also_on(const Descriptor& waiting, const Descriptor& source) noexcept {
@@ -61,22 +69,24 @@ class Bell::Line {
 
     bool forked() const noexcept { return generation_ != fork_generation(); }
 
-    void ring() noexcept {
+    void ring(char with) noexcept {
         const std::lock_guard lock{mutex_};
         if (is_replaced()) {
-            strike();  // who waits on the old file is told as well, and finds the new one
+            strike(with);  // who waits on the old file is told as well, and finds the new one
             follow_path();
         }
-        strike();
+        strike(with);
     }
 
-    void silence() noexcept {
+    bool silence() noexcept {
         const std::lock_guard lock{mutex_};
         read_all(removal_);
+        bool urgent = false;
         if (is_replaced()) {
+            urgent = read_all(fifo_);
             follow_path();
         }
-        read_all(fifo_);
+        return read_all(fifo_) || urgent;
     }
 
     int descriptor() noexcept {
@@ -95,11 +105,10 @@ class Bell::Line {
   private:
     bool is_replaced() const noexcept { return !identity_ || identity(path_) != identity_; }
 
-    void strike() noexcept {
-        constexpr char stroke = '!';
+    void strike(char with) noexcept {
         ssize_t written = 0;
         do {
-            written = ::write(fifo_.value(), &stroke, 1);  // EAGAIN: full, so it is rung
+            written = ::write(fifo_.value(), &with, 1);  // EAGAIN: full, so it is rung
         } while (written < 0 && errno == EINTR);
     }
 
@@ -157,14 +166,18 @@ Bell& Bell::operator=(Bell&&) noexcept = default;
 
 void Bell::ring() noexcept {
     if (line_ && !line_->forked()) {
-        line_->ring();
+        line_->ring(stroke);
     }
 }
 
-void Bell::silence() noexcept {
+void Bell::ring_urgently() noexcept {
     if (line_ && !line_->forked()) {
-        line_->silence();
+        line_->ring(urgent_stroke);
     }
+}
+
+bool Bell::silence() noexcept {
+    return line_ && !line_->forked() && line_->silence();
 }
 
 int Bell::descriptor() noexcept {

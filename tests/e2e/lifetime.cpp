@@ -86,6 +86,26 @@ TEST_CASE("a manager whose credential is taken away gives the drain to another")
     CHECK(second.wait(two.id, patience) == RecordState::delivered);
 }
 
+TEST_CASE("who flushes while another drains has that one look at the link at once") {
+    TemporaryFolder folder;
+    const std::uint16_t port = free_port();
+    Options options = options_for(folder, url_of(port));
+    options.backoff_base = options.backoff_cap = 1h;
+    ConversationManager drainer{options};
+    const Receipt receipt = drainer.submit_feedback("conv", "positive");
+    CHECK_FALSE(drainer.flush(1s));
+    REQUIRE(drainer.stats().hold.has_value());
+    REQUIRE(drainer.stats().hold->reason == HoldReason::link_down);
+
+    sandbox::ServerOptions server_options;
+    server_options.port = port;
+    sandbox::Server server{server_options};
+    ConversationManager other{options};
+    CHECK(other.flush(patience));
+    CHECK(other.stats().delivered == 1);
+    CHECK(drainer.wait(receipt.id, 0ms) == RecordState::delivered);
+}
+
 TEST_CASE("a drainer whose key is refused makes room for a process with another key") {
     TemporaryFolder folder;
     sandbox::Server server{sandbox::ServerOptions{}};

@@ -122,6 +122,64 @@ TEST_CASE("at full speed nothing is paced") {
     CHECK(drain.clock.now().boot_ms - began < 1'000);
 }
 
+TEST_CASE(
+    "somebody who waits in another process has the drainer probe at once, and nothing paced") {
+    Drain drain;
+    for (int i = 0; i < 30; ++i) {
+        drain.submit("=old" + std::to_string(i));
+    }
+    drain.step();
+    drain.answer(Drain::failed(Failure::connect, false));
+    drain.clock.advance(600'000);
+    drain.step();
+    drain.answer(Drain::failed(Failure::connect, false));
+    drain.step();
+    REQUIRE(drain.hold() == HoldReason::link_down);
+    REQUIRE(drain.tasks.empty());
+    drain.engine().hurry();
+    drain.step();
+    REQUIRE(drain.tasks.size() == 1);
+    drain.connected();
+    const std::int64_t began = drain.clock.now().boot_ms;
+    for (int i = 0; i < 200 && drain.store().status().delivered < 30; ++i) {
+        drain.tasks.empty() ? drain.sleep() : drain.answer(drain.created());
+    }
+    CHECK(drain.store().status().delivered == 30);
+    CHECK(drain.clock.now().boot_ms - began < 1'000);
+}
+
+TEST_CASE("the hurry of another process ends by itself: later a backlog is paced again") {
+    Drain drain;
+    drain.submit("=old");
+    drain.step();
+    drain.engine().hurry();
+    drain.step();
+    drain.answer(Drain::failed(Failure::connect, false));
+    drain.clock.advance(600'000);
+    drain.step();
+    drain.connected();
+    CHECK_FALSE(drain.hold().has_value());
+    CHECK(drain.tasks.empty());
+    REQUIRE(drain.wake_at.has_value());
+    CHECK(*drain.wake_at > drain.store().now());
+}
+
+TEST_CASE("the hurry of another process overcomes a record's backoff once, not again and again") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    drain.answer(Drain::reply(404, R"({"detail": "Not found."})"));
+    REQUIRE(drain.state(id) == RecordState::waiting);
+    REQUIRE(drain.tasks.empty());
+    drain.engine().hurry();
+    drain.run();
+    REQUIRE(drain.tasks.size() == 1);
+    drain.answer(Drain::reply(404, R"({"detail": "Not found."})"));
+    drain.run();
+    CHECK(drain.tasks.empty());
+    CHECK(*drain.wake_at > drain.store().now());
+}
+
 TEST_CASE("while the link is down no record is touched, for sixty days") {
     Drain drain;
     const std::string id = drain.submit();

@@ -35,6 +35,24 @@ TEST_CASE("a ring is heard in another process, and once silenced no more") {
     CHECK(bell.descriptor() == descriptor);
 }
 
+TEST_CASE("an urgent ring is told from the others, once, also on a bell that was replaced") {
+    const TemporaryFolder folder;
+    os::Bell bell{folder / "bell"};
+    os::Bell other{folder / "bell"};
+    REQUIRE(bell.descriptor() >= 0);
+    other.ring();
+    CHECK_FALSE(bell.silence());
+    other.ring();
+    other.ring_urgently();
+    other.ring();
+    CHECK(readable(bell.descriptor()));
+    CHECK(bell.silence());
+    CHECK_FALSE(bell.silence());
+    std::filesystem::remove(folder / "bell");
+    other.ring_urgently();
+    CHECK(bell.silence());
+}
+
 TEST_CASE("a ring of a process that died at once is heard") {
     const TemporaryFolder folder;
     os::Bell bell{folder / "bell"};
