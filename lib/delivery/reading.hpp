@@ -49,7 +49,8 @@ class Reading {
     const core::Moment& answered() const { return answered_; }
 
     static constexpr int max_pages = 50;
-    static constexpr int smallest_page = 4;
+    /// The longest comment, all of it written as \uXXXX, fits into an answer of 64 KiB once.
+    static constexpr int smallest_page = 1;
 
   private:
     Progress take_page(const core::Evidence& evidence);

@@ -122,8 +122,9 @@ class ResponseReader::Impl {
           capacity_(std::max<std::size_t>(limits.header_bytes + 1024, 16 * 1024)),
           buffer_(std::make_unique_for_overwrite<char[]>(capacity_)) {}
 
-    void start(Kind kind) {
+    void start(Kind kind, std::size_t more_body) {
         kind_ = kind;
+        most_body_ = limits_.body_bytes + more_body;
         interim_ = 0;
         failure_ = Failure::none;
         next_response();
@@ -192,7 +193,7 @@ class ResponseReader::Impl {
     void next_response() {
         parser_.emplace();
         parser_->header_limit(static_cast<std::uint32_t>(limits_.header_bytes));
-        parser_->body_limit(limits_.body_bytes);
+        parser_->body_limit(most_body_);
         // RFC 9110, section 9.3.6: the tunnel begins after the head of a 2xx. The body of a
         // refusal is not worth reading: the connection ends.
         parser_->skip(kind_ == Kind::connect);
@@ -213,7 +214,7 @@ class ResponseReader::Impl {
         }
         if (error == http::error::body_limit) {
             return fail(Failure::too_large, "the answer's body is larger than " +
-                                                std::to_string(limits_.body_bytes) + " bytes");
+                                                std::to_string(most_body_) + " bytes");
         }
         return fail(Failure::malformed,
                     "the answer is not HTTP: " + core::printable(error.message()));
@@ -285,14 +286,15 @@ class ResponseReader::Impl {
     std::size_t end_ = 0;
     std::optional<Parser> parser_;
     Kind kind_ = Kind::ordinary;
+    std::size_t most_body_ = 0;
     int interim_ = 0;
 };
 
 ResponseReader::ResponseReader(ResponseLimits limits) : impl_(std::make_unique<Impl>(limits)) {}
 ResponseReader::~ResponseReader() = default;
 
-void ResponseReader::start(Kind kind) {
-    impl_->start(kind);
+void ResponseReader::start(Kind kind, std::size_t more_body) {
+    impl_->start(kind, more_body);
 }
 std::span<char> ResponseReader::room() {
     return impl_->room();

@@ -58,8 +58,8 @@ class ResponseReader {
     explicit ResponseReader(ResponseLimits limits);
     ~ResponseReader();
 
-    /// Before each response.
-    void start(Kind kind = Kind::ordinary);
+    /// Before each response, of which `more_body` bytes may come beyond the limit.
+    void start(Kind kind = Kind::ordinary, std::size_t more_body = 0);
     /// Room to read into; never empty while the state is `more`.
     std::span<char> room();
     /// `size` bytes came into the room. Not after another state than `more`.

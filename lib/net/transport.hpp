@@ -39,9 +39,9 @@ struct TransportOptions {
     std::chrono::milliseconds request_timeout{30'000};
     std::chrono::milliseconds connect_timeout{10'000};
     std::size_t max_header_bytes = 8 * 1024;
-    std::size_t max_body_bytes = 64 * 1024;
-    std::string user_agent;   ///< "agentsight-outbox/VERSION"
-    ResolveFunction resolve;  ///< empty: the system's resolver
+    std::size_t max_body_bytes = 64 * 1024;  ///< beside what repeats the request
+    std::string user_agent;                  ///< "agentsight-outbox/VERSION"
+    ResolveFunction resolve;                 ///< empty: the system's resolver
 };
 
 /// Sends one request at a time per connection over keep-alive HTTP/1.1, plain or TLS.

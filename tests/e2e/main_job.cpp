@@ -59,6 +59,36 @@ TEST_CASE("the upstream documentation's example arrives JSON-equal under an API 
     check_ledger(manager.stats());
 }
 
+TEST_CASE("feedback as large as the rules allow is known to be delivered by its answer") {
+    TemporaryFolder folder;
+    sandbox::Server server{sandbox::ServerOptions{}};
+    // What repeats the text as \uXXXX; the API does either.
+    std::string escaped, emoji;
+    for (int i = 0; i < 5'000; ++i) {
+        emoji += "😀";
+        escaped += R"(\ud83d\ude00)";
+    }
+    server.add_fault(
+        {.kind = sandbox::FaultKind::status,
+         .comment = emoji,
+         .status = 201,
+         .body = R"({"id": 77, "conversation": 1, "sentiment": "positive", "comment": ")" +
+                 escaped + R"(", "metadata": {"text": ")" + escaped + escaped + escaped +
+                 R"("}})"});
+    ConversationManager manager{options_for(folder, server.url())};
+    const nlohmann::json largest = {{"k", std::string(256 * 1024 - 8, 'x')}};
+    REQUIRE(largest.dump().size() == 256 * 1024);
+    const Receipt plain = manager.submit_feedback("one", "positive", "plain", largest);
+    const Receipt other =
+        manager.submit_feedback("two", "positive", emoji, {{"text", emoji + emoji + emoji}});
+    CHECK(manager.wait(plain.id, patience) == RecordState::delivered);
+    CHECK(manager.wait(other.id, patience) == RecordState::delivered);
+    CHECK(nlohmann::json::parse(server.rows().at(0).metadata) == largest);
+    // No other request: nothing had to be found out.
+    CHECK(server.requests().size() == 2);
+    CHECK(manager.stats().possible_duplicates == 0);
+}
+
 TEST_CASE("a JWT goes out as Bearer and the row reads source platform") {
     TemporaryFolder folder;
     sandbox::Server server{sandbox::ServerOptions{}};

@@ -231,6 +231,25 @@ TEST_CASE("H18: header and body are limited, wherever the limit is met") {
     CHECK(read(line + std::string(20 * 1024, 'e')).failure != Failure::none);
 }
 
+TEST_CASE("an answer may be as much larger as its request was, and the next one may not") {
+    ResponseReader reader{{}};
+    const std::string head = "HTTP/1.1 201 Created\r\nContent-Length: ";
+    const std::string body(64 * 1024 + 1000, 'y');
+    const std::string answer = head + std::to_string(body.size()) + "\r\n\r\n" + body;
+    reader.start(ResponseReader::Kind::ordinary, 1000);
+    REQUIRE(feed(reader, "HTTP/1.1 103 Early Hints\r\n\r\n" + answer) == State::complete);
+    CHECK(reader.take().body == body);
+    reader.start(ResponseReader::Kind::ordinary, 999);
+    CHECK(feed(reader, answer) == State::failed);
+    CHECK(reader.failure() == Failure::too_large);
+    ResponseReader other{{}};
+    other.start(ResponseReader::Kind::ordinary, 1000);
+    REQUIRE(feed(other, with_length) == State::complete);
+    other.take();
+    other.start();
+    CHECK(feed(other, head + "65537\r\n\r\n") == State::failed);
+}
+
 TEST_CASE("whether the server keeps the connection") {
     const auto kept = [](const std::string& head) {
         return read(head + "Content-Length: 2\r\n\r\n{}").response.keep_alive;
