@@ -146,7 +146,7 @@ void DrainJob::apply(Tables& tables) {
         if (request_.save && !fenced) {
             save(tables, *request_.save);
         }
-        if (!fenced && !tables.ledger().control.person_hold) {
+        if (!fenced) {
             claim(tables);
         }
         reply.next_due =
@@ -168,9 +168,12 @@ void DrainJob::claim(Tables& tables) {
         }
     }
     tentative_.clear();
-    for (ClaimedRecord& record : claimer.run()) {
-        tentative_.push_back(record.key);
-        reply.claimed.push_back(std::move(record));
+    // While a person holds it nothing is claimed; that something waits is told all the same.
+    if (!tables.ledger().control.person_hold) {
+        for (ClaimedRecord& record : claimer.run()) {
+            tentative_.push_back(record.key);
+            reply.claimed.push_back(std::move(record));
+        }
     }
     reply.more = claimer.more();
 }

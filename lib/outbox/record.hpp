@@ -149,7 +149,8 @@ struct DrainRequest {
 
 struct DrainReply {
     std::vector<ClaimedRecord> claimed;
-    bool more = false;                       ///< another call now would (or might) claim more
+    /// Another call now would (or might) claim more, or would but for a person's hold.
+    bool more = false;
     std::optional<core::OutboxMs> next_due;  ///< earliest due ahead, of retry and unknown
     Control control;
     std::vector<std::int64_t> duplicate_server_ids;  ///< settled, but another record owns that id

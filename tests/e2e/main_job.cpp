@@ -267,6 +267,24 @@ TEST_CASE("a missing credential keeps records and holds; setting one sends them"
     CHECK_FALSE(manager.stats().hold.has_value());
 }
 
+TEST_CASE("flush says no, at once, while a person holds what waits") {
+    TemporaryFolder folder;
+    sandbox::Server server{sandbox::ServerOptions{}};
+    ConversationManager manager{options_for(folder, server.url())};
+    Outbox outbox{folder.path() / "feedback.db", OutboxMode::read_write};
+    outbox.hold();
+    const Receipt receipt = manager.submit_feedback("one", "positive");
+    const auto start = std::chrono::steady_clock::now();
+    CHECK_FALSE(manager.flush(patience));
+    CHECK(since(start) < patience);
+    CHECK(server.requests().empty());
+    outbox.release();
+    CHECK(manager.flush(patience));
+    CHECK(manager.wait(receipt.id, 0ms) == RecordState::delivered);
+    outbox.hold();
+    CHECK(manager.flush(patience));  // nothing waits
+}
+
 TEST_CASE("a record of one kind of credential is never sent under the other") {
     TemporaryFolder folder;
     sandbox::Server server{sandbox::ServerOptions{}};

@@ -682,11 +682,24 @@ TEST_CASE("a person's hold stops sending, also of a reading, and release goes on
     CHECK(drain.tasks.empty());
     CHECK(drain.engine().held() == HoldReason::person);
     CHECK(drain.engine().needs_person());
+    CHECK_FALSE(drain.engine().settled());  // what a flush answers
     CHECK_FALSE(drain.wake_at.has_value());
     drain.store().release();
     drain.engine().rung();
     drain.run();
     CHECK(drain.tasks.size() == 1);
+}
+
+TEST_CASE("an outbox that a person holds is settled where nothing waits") {
+    Drain drain;
+    drain.submit("=a");
+    drain.run();
+    drain.answer(drain.created());
+    drain.store().hold();
+    drain.engine().rung();
+    drain.step();
+    CHECK(drain.engine().needs_person());
+    CHECK(drain.engine().settled());
 }
 
 TEST_CASE("release by another process ends every hold and its backoff") {
