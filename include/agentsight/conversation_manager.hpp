@@ -82,6 +82,15 @@ class AGENTSIGHT_API ConversationManager {
         return submit_json({conversation, sentiment, comment.text(), {}, checked(id)}, metadata,
                            &ec);
     }
+    Receipt submit_feedback(RecordId id, const ConversationRef& conversation,
+                            const SentimentRef& sentiment, std::optional<std::string_view> comment,
+                            std::error_code& ec) {
+        return submit({conversation, sentiment, comment, {}, checked(id)}, {}, &ec);
+    }
+    Receipt submit_feedback(RecordId id, const ConversationRef& conversation,
+                            const SentimentRef& sentiment, std::error_code& ec) {
+        return submit({conversation, sentiment, std::nullopt, {}, checked(id)}, {}, &ec);
+    }
 
     /// The same with metadata as JSON text, which is also refused when it is not JSON,
     /// names a member twice, or holds an integer outside -2^63 ... 2^64-1.

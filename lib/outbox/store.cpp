@@ -30,11 +30,11 @@ namespace {
 /// Settlements a commit: their size sets a submitter's worst wait.
 constexpr std::size_t settlements_a_commit = 32;
 
+/// Of a record that should be there: what is no UUID names none.
 core::Uuid parse_id(std::string_view id) {
     const auto parsed = core::Uuid::parse(id);
     if (!parsed) {
-        throw Error{errc::record_id_invalid,
-                    "not a record's id: it must be a UUID of 36 characters"};
+        throw Error{errc::not_found, "no such record: an id is a UUID of 36 characters"};
     }
     return *parsed;
 }

@@ -140,6 +140,28 @@ TEST_CASE("submitting again with the same id stores once, and other content is a
     CHECK(code_of([&] { manager.submit_feedback(id, "a", "positive", "other"); }) ==
           errc::id_conflict);
     CHECK(manager.stats().accepted == 1);
+    std::error_code ec;
+    CHECK_FALSE(manager.submit_feedback(id, "a", "positive", "c", nullptr, ec).stored);
+    CHECK_FALSE(ec);
+    CHECK_FALSE(manager.submit_feedback(id, "a", "positive", "c", ec).stored);
+    CHECK_FALSE(ec);
+    CHECK(manager.submit_feedback(id, "a", "positive", ec).id == id.value);
+    CHECK(ec == errc::id_conflict);
+}
+
+TEST_CASE("an id that names no record is not found, whatever it looks like") {
+    TemporaryFolder folder;
+    ConversationManager manager{local(folder.path() / "feedback.db")};
+    manager.submit_feedback("a", "positive");
+    Outbox outbox{folder.path() / "feedback.db", OutboxMode::read_write};
+    for (const char* id : {"", "nope", "0190a6b2-7d3e-4c11-8a52-0123456789ab"}) {
+        CAPTURE(id);
+        CHECK(code_of([&] { manager.wait(id, 1s); }) == errc::not_found);
+        CHECK(code_of([&] { outbox.get(id); }) == errc::not_found);
+        CHECK(code_of([&] { outbox.requeue(id); }) == errc::not_found);
+        CHECK(code_of([&] { outbox.discard(id); }) == errc::not_found);
+        CHECK(code_of([&] { outbox.resolve_resend(id); }) == errc::not_found);
+    }
 }
 
 TEST_CASE("options that break a rule are refused before anything is made") {
