@@ -90,6 +90,18 @@ install_packages() {
         apt-get install -q -y --no-install-recommends "${packages[@]}"
 }
 
+# For a person: "g++, meson, libboost1.81-dev (or libboost1.83-dev ...)".
+in_words() {
+    local need list=''
+    for need in "$@"; do
+        case $need in
+        *' '*) need="${need%% *} (or ${need#* })" ;;
+        esac
+        list+="${list:+, }$need"
+    done
+    say "$list"
+}
+
 # Installs what the build needs. Where nothing is missing, apt is not even asked, so that
 # it works without a network.
 ensure_packages() {
@@ -97,9 +109,9 @@ ensure_packages() {
     mapfile -t needs < <(missing_packages)
     if [ ${#needs[@]} -gt 0 ]; then
         install_packages "${needs[@]}" ||
-            fail "cannot install what is missing; install these packages yourself: ${needs[*]}"
+            fail "cannot install what is missing; install these packages yourself: $(in_words "${needs[@]}")"
         mapfile -t needs < <(missing_packages)
-        [ ${#needs[@]} -eq 0 ] || fail "still missing after the installation: ${needs[*]}"
+        [ ${#needs[@]} -eq 0 ] || fail "still missing after the installation: $(in_words "${needs[@]}")"
     fi
     local version
     version=$(meson --version)
