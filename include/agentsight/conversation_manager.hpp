@@ -128,7 +128,8 @@ class AGENTSIGHT_API ConversationManager {
 
     /// Sends what is due now, at full speed, and waits until everything due is settled:
     /// true. False at the deadline, or at once where only a person or a new credential can
-    /// go on, and inside a callback, where the worker cannot wait for itself.
+    /// go on, and inside a callback, where the worker cannot wait for itself. Not due is what
+    /// another kind of credential must send, and what is unknown, between two looks: see wait().
     bool flush(std::chrono::milliseconds deadline);
 
     /// Waits until the record is settled (delivered, dead, discarded), or the deadline;
