@@ -17,8 +17,11 @@ namespace {
 
 using std::chrono::steady_clock;
 
-/// What settling needs on a full disk: measured, a batch of 32 takes less.
-constexpr std::uint64_t ballast_bytes = 96 * 1024;
+/// What settling needs on a full disk: all that the log holds may be new pages of the database, and
+/// a log that cannot be moved there cannot be written from its beginning either. Twice 96 KiB
+/// more are for a batch that has just begun a log, and for what settling itself adds.
+constexpr std::uint64_t ballast_bytes =
+    std::uint64_t{checkpoint_frames} * page_size + 2 * 96 * 1024;
 /// Pages that settling may use beyond the quota.
 constexpr std::int64_t reserved_pages = 256;
 /// A commit of unknown outcome is looked up and tried again this often, then reported.
@@ -315,6 +318,18 @@ bool Writer::is_full_of_nothing(const Job& job) {
     return true;
 }
 
+/// The log into the database: then the next commit writes the log from its beginning, and needs
+/// no space for it.
+bool Writer::move_log() {
+    try {
+        return database_.wal_frames() > 0 &&
+               database_.checkpoint(sqlite::Database::Checkpoint::passive);
+    } catch (const sqlite::Failure& failure) {
+        recover(failure);
+        return false;
+    }
+}
+
 /// A full disk must not keep us from writing "delivered"; only submits are refused.
 bool Writer::make_room(const Job& job) {
     if (job.kind() == Job::Kind::submit || !database_.is_open()) {
@@ -330,7 +345,8 @@ bool Writer::make_room(const Job& job) {
         }
     }
     release_ballast_ = true;
-    return os::remove_file(files_.ballast);
+    const bool released = os::remove_file(files_.ballast);
+    return move_log() || released;
 }
 
 /// While the ballast is out, submits must not eat the space it left for settling.

@@ -85,6 +85,7 @@ class Writer {
     bool commit_together(std::span<Job* const> jobs);
     bool commit_alone(Job& job);
     bool may_try_again(const sqlite::Failure& failure, const Job& job, int tries);
+    bool move_log();
     bool make_room(const Job& job);
     bool is_full_of_nothing(const Job& job);
     bool suspect();
