@@ -16,6 +16,8 @@ struct HttpRequest {
     std::string target;           ///< origin form without the endpoint's prefix: "/api/..."
     std::string body;             ///< JSON; empty for get
     std::string idempotency_key;  ///< the record's id; empty: none
+    /// By how much the answer's body may exceed what the transport takes of any answer.
+    std::size_t more_answer = 0;
 };
 
 /// Why an exchange has no complete response.

@@ -11,6 +11,13 @@ namespace {
 
 constexpr int rows_a_page = 100;  // The most the API gives.
 
+/// The answer to a create repeats what was sent. UTF-8 written as \uXXXX is three times as long
+/// at most: two bytes become six, four become twelve.
+constexpr std::size_t most_growth = 3;
+
+/// A conversation comes with all that was said in it. Bounded, as it is held in memory.
+constexpr std::size_t long_conversation_bytes = std::size_t{1} << 20;
+
 /// Appends members to an object's text.
 class ObjectText {
   public:
@@ -117,6 +124,7 @@ HttpRequest create_request(Route route, const Feedback& feedback, const Uuid& id
     request.target = older ? "/api/conversation-feedbacks/" : "/api/feedbacks/";
     request.body = std::move(body).finish();
     request.idempotency_key = id.text();
+    request.more_answer = most_growth * request.body.size();
     return request;
 }
 
@@ -136,7 +144,9 @@ HttpRequest find_conversation_request(std::string_view business_id) {
 }
 
 HttpRequest conversation_request(std::string_view database_id) {
-    return get("/api/conversations/" + percent_encode(database_id) + "/");
+    HttpRequest request = get("/api/conversations/" + percent_encode(database_id) + "/");
+    request.more_answer = long_conversation_bytes;
+    return request;
 }
 
 }  // namespace agentsight::core

@@ -29,9 +29,6 @@ namespace {
 /// lost without a trace, so a connection is not used when it was idle for longer than this.
 constexpr std::int64_t most_idle_ms = 4'000;
 constexpr std::size_t most_location_bytes = 500;
-/// The answer to a create repeats what was sent. UTF-8 written as \uXXXX is three times as long
-/// at most: two bytes become six, four become twelve.
-constexpr std::size_t most_growth = 3;
 
 /// For how long a connection may lie idle after this response.
 std::int64_t idle_allowance_ms(const Response& response) {
@@ -225,7 +222,7 @@ asio::awaitable<void> Transport::Impl::exchange(ConnectionPtr& connection,
         fail(evidence, Failure::malformed, "refusing to send a line break or NUL in a header");
         co_return;
     }
-    connection->reader.start(ResponseReader::Kind::ordinary, most_growth * request.body.size());
+    connection->reader.start(ResponseReader::Kind::ordinary, request.more_answer);
     evidence.began = clock_.now();
     turn.stage = "sending the request";
     const error_code unwritten =

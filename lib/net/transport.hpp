@@ -39,7 +39,7 @@ struct TransportOptions {
     std::chrono::milliseconds request_timeout{30'000};
     std::chrono::milliseconds connect_timeout{10'000};
     std::size_t max_header_bytes = 8 * 1024;
-    std::size_t max_body_bytes = 64 * 1024;  ///< beside what repeats the request
+    std::size_t max_body_bytes = 64 * 1024;  ///< see HttpRequest::more_answer
     std::string user_agent;                  ///< "agentsight-outbox/VERSION"
     ResolveFunction resolve;                 ///< empty: the system's resolver
 };

@@ -119,6 +119,26 @@ TEST_CASE("twenty identical feedbacks with some replies lost end as exactly twen
     CHECK(server.row_count() == 20);
 }
 
+TEST_CASE("a reply lost in a long conversation of an older server is found, not sent again") {
+    TemporaryFolder folder;
+    sandbox::Server server{sandbox::ServerOptions{}};
+    Options options = options_for(folder, server.url());
+    options.reconcile_after = reconcile_after;
+    // Without the newer route there is no list: the conversation is read, whole.
+    server.add_fault({.kind = sandbox::FaultKind::route_removed, .generation = "new"});
+    server.add_fault({.kind = sandbox::FaultKind::drop_after, .comment = "the last", .times = 1});
+    ConversationManager manager{options};
+    std::vector<std::string> ids;
+    for (int i = 0; i < 20; ++i) {
+        ids.push_back(manager.submit_feedback("one", "positive", std::string(5'000, 'x')).id);
+    }
+    ids.push_back(manager.submit_feedback("one", "positive", "the last").id);
+    CHECK(settle_all(manager, ids));
+    CHECK(manager.stats().delivered == 21);
+    CHECK(manager.stats().possible_duplicates == 0);
+    CHECK(server.row_count() == 21);
+}
+
 TEST_CASE("where reading is refused, when_unknown decides: resend and count, or a person") {
     TemporaryFolder folder;
     sandbox::Server server{sandbox::ServerOptions{}};

@@ -61,6 +61,8 @@ TEST_CASE("a feedback goes out on the documented route as the upstream client se
     CHECK(request.body ==
           R"({"sentiment":"positive","conversation_id":"support-session-456",)"
           R"("comment":"Excellent service!","metadata":{"rating":5,"would_recommend":true}})");
+    // The answer repeats it, perhaps in ASCII.
+    CHECK(request.more_answer >= 3 * request.body.size());
 }
 
 TEST_CASE("a database id goes out as an integer, a text id as text") {
@@ -130,6 +132,8 @@ TEST_CASE("the list is asked for one conversation, newest first") {
     CHECK(find_conversation_request("a b").target ==
           "/api/conversations/?conversation_id=a%20b&full=false&include_deleted=true&page_size=1");
     CHECK(conversation_request("42").target == "/api/conversations/42/");
+    CHECK(request.more_answer == 0);
+    CHECK(conversation_request("42").more_answer == 1024 * 1024);
 }
 
 TEST_CASE("H19: an id can neither end its parameter nor break the request line") {
