@@ -38,7 +38,7 @@ TEST_CASE("flush and wait inside a callback return at once; close there ends the
     CHECK_THROWS_AS(manager.submit_feedback("conv", "positive"), Error);
 }
 
-TEST_CASE("a manager destroyed inside a callback ends by itself") {
+TEST_CASE("P6: a manager destroyed inside a callback ends by itself") {
     TemporaryFolder folder;
     auto manager = std::make_unique<ConversationManager>(options_for(folder, "http://127.0.0.1:1"));
     std::promise<void> gone;

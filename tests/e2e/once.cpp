@@ -102,7 +102,7 @@ TEST_CASE("1,000 records, 15 % of the replies lost or wrong, the process killed 
     CHECK(server.errors().empty());
 }
 
-TEST_CASE("twenty identical feedbacks with some replies lost end as exactly twenty rows") {
+TEST_CASE("F5: twenty identical feedbacks with some replies lost end as exactly twenty rows") {
     TemporaryFolder folder;
     sandbox::Server server{sandbox::ServerOptions{}};
     Options options = options_for(folder, server.url());

@@ -40,7 +40,7 @@ std::size_t files_in(const fs::path& folder) {
 
 }  // namespace
 
-TEST_CASE("a new outbox has the whole open profile") {
+TEST_CASE("S37: a new outbox has the whole open profile") {
     Outboxed box;
     box.submit();
     RawDatabase raw{box.options.path};

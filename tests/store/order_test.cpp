@@ -226,7 +226,7 @@ TEST_CASE("a person's hold stops claims, not settling, and release ends it") {
     CHECK_FALSE(box->status().hold);
 }
 
-TEST_CASE("S7, F1: what a killed drainer had claimed is unknown to the next one") {
+TEST_CASE("P18: S7, F1: what a killed drainer had claimed is unknown to the next one") {
     Outboxed box;
     const std::string id = box.submit("c1", "sent?");
     auto child = ChildProcess::run([&](ParentLink& parent) {

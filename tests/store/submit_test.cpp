@@ -227,7 +227,7 @@ TEST_CASE("F13: a full outbox refuses, and takes again once there is room") {
     CHECK(box->submit(submission()).error == errc::outbox_full);
 }
 
-TEST_CASE("one record's refusal never fails another of its batch") {
+TEST_CASE("S41: one record's refusal never fails another of its batch") {
     outbox::StoreOptions options;
     options.max_records = 2;
     Outboxed box{options};
@@ -300,7 +300,7 @@ TEST_CASE("S15: a lock held elsewhere ends in busy within its time") {
     CHECK_FALSE(box->submit(submission()).error);
 }
 
-TEST_CASE("the commit lock of a stopped process ends in busy, never in a hang") {
+TEST_CASE("P10: the commit lock of a stopped process ends in busy, never in a hang") {
     outbox::StoreOptions options;
     options.busy_timeout = std::chrono::milliseconds{80};
     Outboxed box{options};

@@ -94,7 +94,7 @@ class Application {
 /// one that reads on and on it grows by some ten megabytes a second here.
 constexpr std::uintmax_t most_wal = std::uintmax_t{32} << 20;
 
-TEST_CASE("every verb works on an outbox that an application submits to and drains") {
+TEST_CASE("P17: every verb works on an outbox that an application submits to and drains") {
     const Tool tool;
     std::vector<std::string> dead;
     {

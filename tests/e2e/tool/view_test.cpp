@@ -60,7 +60,7 @@ TEST_CASE("status --json has its members, on an empty and on a used outbox") {
     CHECK(after["oldest_submitted_at"].is_null());
 }
 
-TEST_CASE("status says in plain words what holds the outbox and what to do") {
+TEST_CASE("P20: status says in plain words what holds the outbox and what to do") {
     const Tool tool;
     tool.submit();
     CHECK(tool({"status"}).out.find("no process is sending: 1 record waits") != std::string::npos);
@@ -123,7 +123,7 @@ TEST_CASE("list --json and show --json have their members; comments and metadata
     CHECK(tool({"list", "--reveal"}).out.find("private words") != std::string::npos);
 }
 
-TEST_CASE("control characters, escape sequences and bidirectional overrides are shown inert") {
+TEST_CASE("P19: control characters, escape sequences and bidirectional overrides are shown inert") {
     const Tool tool;
     const std::string hostile =
         "a\x1b[31mb\rc\nd\te\x7f"

@@ -28,7 +28,7 @@ bool until_task(Drain& drain) {
     return false;
 }
 
-TEST_CASE("a lost reply is looked for after two seconds and found") {
+TEST_CASE("H1, F1: a lost reply is looked for after two seconds and found") {
     Drain drain;
     const std::string id = drain.submit();
     drain.run();
@@ -164,7 +164,7 @@ TEST_CASE("where the list is gone the conversation itself is read") {
     CHECK(drain.tasks[0].request.target.starts_with("/api/conversations/?"));
 }
 
-TEST_CASE("reading refused: sent again and counted, or left to a person") {
+TEST_CASE("F6: reading refused: sent again and counted, or left to a person") {
     for (const WhenUnknown when : {WhenUnknown::resend, WhenUnknown::leave_to_person}) {
         Policy policy = Drain::usual();
         policy.when_unknown = when;
@@ -310,7 +310,7 @@ TEST_CASE("trouble while reading costs nothing but time") {
     CHECK(drain.store().get(id).attempts == 1);
 }
 
-TEST_CASE("twenty identical feedbacks with some replies lost end as exactly twenty rows") {
+TEST_CASE("F5: twenty identical feedbacks with some replies lost end as exactly twenty rows") {
     test::TestRandom chance{test::test_seed()};
     CAPTURE(chance.seed());
     Policy policy = Drain::usual();

@@ -180,7 +180,7 @@ TEST_CASE("the hurry of another process overcomes a record's backoff once, not a
     CHECK(*drain.wake_at > drain.store().now());
 }
 
-TEST_CASE("while the link is down no record is touched, for sixty days") {
+TEST_CASE("F12, T5: while the link is down no record is touched, for sixty days") {
     Drain drain;
     const std::string id = drain.submit();
     drain.step();
@@ -234,7 +234,8 @@ TEST_CASE("a hold shut before the claim was sent gives the claim back") {
     CHECK(drain.engine().needs_person());
 }
 
-TEST_CASE("a refused credential is probed rarely with another record, and set_credential ends it") {
+TEST_CASE(
+    "H12: a refused credential is probed rarely with another record, and set_credential ends it") {
     Drain drain;
     const std::string first = drain.submit("=a");
     const std::string second = drain.submit("=b");
@@ -383,7 +384,7 @@ TEST_CASE("a delivery that was under way does not end a throttle before its time
     CHECK(drain.tasks.empty());
 }
 
-TEST_CASE("five refusals in a row are dead letters, then the outbox holds instead") {
+TEST_CASE("H15: five refusals in a row are dead letters, then the outbox holds instead") {
     Policy policy = Drain::usual();
     policy.connections = 1;
     Drain drain{policy};
@@ -487,7 +488,7 @@ TEST_CASE("answers of several requests to the lost route switch once") {
     CHECK(drain.tasks[1].request.target == "/api/feedbacks/");
 }
 
-TEST_CASE("with both routes lost the outbox holds and probes them in turn") {
+TEST_CASE("H13: with both routes lost the outbox holds and probes them in turn") {
     Drain drain;
     const std::string id = drain.submit();
     drain.run();
@@ -773,7 +774,7 @@ TEST_CASE("feedback delivered late says when it was given; delivered at once it 
           std::string::npos);
 }
 
-TEST_CASE("collected_at is on the server's clock where ours is wrong") {
+TEST_CASE("T4: collected_at is on the server's clock where ours is wrong") {
     Drain drain;
     drain.server_ahead_ms = 50LL * 365 * 86'400'000;  // we think it is 1974
     drain.submit("=a");
@@ -982,7 +983,8 @@ TEST_CASE("what this process submits while nothing may be sent costs no transact
     CHECK(drain.tasks.size() == 2);
 }
 
-TEST_CASE("three failures of the server in a row are an outage: one probe at a time, no cost") {
+TEST_CASE(
+    "F11: three failures of the server in a row are an outage: one probe at a time, no cost") {
     Policy policy = Drain::usual();
     policy.connections = 4;
     Drain drain{policy};

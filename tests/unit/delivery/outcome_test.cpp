@@ -50,7 +50,7 @@ TEST_CASE("a created row of another sentiment is not ours") {
     CHECK(what(answer(201, R"({"id": 10})")) == Class::delivered);
 }
 
-TEST_CASE("a 2xx that is not the API's JSON is never delivered") {
+TEST_CASE("H7, H8: a 2xx that is not the API's JSON is never delivered") {
     CHECK(what(answer(200, "<html>welcome</html>", false)) == Class::unknown);
     CHECK(what(answer(201, "<html>welcome</html>", false)) == Class::unknown);
     CHECK(what(answer(201, "{}")) == Class::unknown);
@@ -89,13 +89,13 @@ TEST_CASE("a failure after the first byte is unknown") {
     }
 }
 
-TEST_CASE("408, 421 and 425 were not processed") {
+TEST_CASE("H11: 408, 421 and 425 were not processed") {
     for (const int status : {408, 421, 425}) {
         CHECK(what(answer(status, "", false)) == Class::not_processed);
     }
 }
 
-TEST_CASE("429 is throttled, with and without Retry-After") {
+TEST_CASE("H10: 429 is throttled, with and without Retry-After") {
     CHECK(what(answer(429, R"({"detail": "Request was throttled."})")) == Class::throttled);
     CHECK(what(answer(429, "slow down", false)) == Class::throttled);
     Evidence evidence = answer(429, R"({"detail": "Request was throttled."})");
@@ -103,7 +103,7 @@ TEST_CASE("429 is throttled, with and without Retry-After") {
     CHECK(classify(evidence, "positive").retry_after_ms == 30'000);
 }
 
-TEST_CASE("Retry-After is a time relative to the response's own Date, clamped to a day") {
+TEST_CASE("H16, T3: Retry-After is a time relative to the response's own Date, clamped to a day") {
     Evidence evidence = answer(429, "{}");
     evidence.date = 784'111'777'000;  // Sun, 06 Nov 1994 08:49:37 GMT
     for (const char* const form : {"Sun, 06 Nov 1994 08:50:37 GMT",
@@ -126,7 +126,7 @@ TEST_CASE("Retry-After is a time relative to the response's own Date, clamped to
     }
 }
 
-TEST_CASE("503 is throttled only with Retry-After and the API's JSON") {
+TEST_CASE("H10: 503 is throttled only with Retry-After and the API's JSON") {
     Evidence evidence = answer(503, R"({"detail": "later"})");
     CHECK(what(evidence) == Class::unknown);
     evidence.retry_after = "5";
@@ -171,7 +171,7 @@ TEST_CASE("404 with the API's JSON is about the conversation") {
     CHECK(what(answer(404, R"({"detail": "Not found."})")) == Class::not_found);
 }
 
-TEST_CASE("other 4xx with the API's JSON are refusals, and keep the server's words") {
+TEST_CASE("H14: other 4xx with the API's JSON are refusals, and keep the server's words") {
     for (const int status : {400, 402, 406, 409, 411, 413, 414, 415, 422, 431, 451, 499}) {
         CAPTURE(status);
         const Outcome outcome =
@@ -191,7 +191,7 @@ TEST_CASE("other 4xx without it, and 3xx but 303, are somebody in between") {
     CHECK(what(answer(303, created)) == Class::unknown);
 }
 
-TEST_CASE("other 5xx are unknown, and known to be the server's") {
+TEST_CASE("H9: other 5xx are unknown, and known to be the server's") {
     for (const int status : {500, 502, 503, 504, 505, 507, 520, 599}) {
         const Outcome outcome = classify(answer(status, R"({"detail": "x"})"), "positive");
         CHECK(outcome.what == Class::unknown);

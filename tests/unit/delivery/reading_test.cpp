@@ -76,7 +76,7 @@ TEST_CASE("a list that does not show of which conversation its rows are is not b
     CHECK(reading.take(reply(200, list({nameless}, false))) == Progress::other_way);
 }
 
-TEST_CASE("pages are read until older than the window, then no more") {
+TEST_CASE("F8: pages are read until older than the window, then no more") {
     Reading reading{{record("=abc")}, ReadWay::list, 0};
     CHECK(reading.take(reply(200, list({row(9, date, "abc")}, true))) == Progress::again);
     CHECK(reading.request().target.find("page=2") != std::string::npos);

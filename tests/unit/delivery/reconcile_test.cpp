@@ -69,7 +69,7 @@ TEST_CASE("a salvaged record that tells no attempt is sought from its submit on"
     CHECK_FALSE(window_start(one, now, date).has_value());
 }
 
-TEST_CASE("a row matches by sentiment, trimmed comment and source, inside the window") {
+TEST_CASE("F7: a row matches by sentiment, trimmed comment and source, inside the window") {
     const Sought one = sought(record(1, 50'000), date - 80'000);
     const auto matches = [&](const core::ServerRow& candidate) {
         return match_rows({one}, std::vector{candidate}).size() == 1;
@@ -165,7 +165,7 @@ TEST_CASE("matching finds as many as any matching could") {
     }
 }
 
-TEST_CASE("absent needs two looks, both W after the attempt, W/2 apart") {
+TEST_CASE("F3: absent needs two looks, both W after the attempt, W/2 apart") {
     outbox::ClaimedRecord one = record(1, 50'000);
     Verdict verdict = judge_absence(one, look_at());
     CHECK_FALSE(verdict.absent);
@@ -196,7 +196,7 @@ TEST_CASE("a server's clock that goes back begins the count again") {
     CHECK(verdict.first_absent == date - 5'000);
 }
 
-TEST_CASE("a look that does not show a row known to be there counts for nothing") {
+TEST_CASE("F4: a look that does not show a row known to be there counts for nothing") {
     outbox::ClaimedRecord one = record(1, 10 * w);
     one.looks = 1;
     one.first_absent = date - 10 * w;
