@@ -19,13 +19,24 @@ constexpr std::size_t page_size = 256;
 /// for a slow disk; four times fewer syncs than with 64.
 constexpr std::size_t imports_a_commit = 256;
 
+/// Looked at without a lock: to judge a million records takes seconds, in which no submit may
+/// have to wait. What cannot be read is left to whoever has the lock.
+bool is_sound(const std::filesystem::path& path, const Options& options) {
+    try {
+        return Outbox{path, OutboxMode::read_only, options}.verify().empty();
+    } catch (const Error&) {
+        return false;
+    }
+}
+
 }  // namespace
 
 class Outbox::Impl {
   public:
     Impl(const std::filesystem::path& path, OutboxMode mode, const Options& options)
         : limits_{options.max_metadata_bytes},
-          store_(with_bell(store_options(path, mode, options)), clock_, random_) {}
+          store_(with_observer(with_bell(store_options(path, mode, options)), options.observer),
+                 clock_, random_) {}
 
     outbox::Store& store() { return store_; }
 
@@ -82,6 +93,20 @@ class Outbox::Impl {
             }
             bell_->ring();
         };
+        return options;
+    }
+
+    /// On the caller's thread. An observer that throws stops nothing.
+    static outbox::StoreOptions with_observer(outbox::StoreOptions options,
+                                              const Observer& observer) {
+        if (observer) {
+            options.on_event = [observer](const Event& event) {
+                try {
+                    observer(event);
+                } catch (...) {
+                }
+            };
+        }
         return options;
     }
 
@@ -204,6 +229,9 @@ Compacted Outbox::compact() {
 Salvage Outbox::salvage(const std::filesystem::path& path, const Options& options,
                         bool even_if_sound) {
     outbox::require_something_to_salvage(path);
+    if (!even_if_sound && is_sound(path, options)) {
+        return {};
+    }
     return Impl{path, OutboxMode::create, options}.store().salvage(even_if_sound);
 }
 

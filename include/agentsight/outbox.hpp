@@ -100,6 +100,8 @@ struct Salvage {
 /// durable on return and wakes the drainer.
 class AGENTSIGHT_API Outbox {
   public:
+    /// Of the events, Options::observer sees event::Salvaged and event::Dropped, on the
+    /// thread that called: the mode `create` moves a damaged file aside by itself.
     explicit Outbox(const std::filesystem::path& path, OutboxMode mode = OutboxMode::read_only,
                     const Options& options = {});
     ~Outbox();

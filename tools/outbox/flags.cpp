@@ -4,7 +4,9 @@
 #include <charconv>
 #include <limits>
 
+#include "agentsight/events.hpp"
 #include "credentials.hpp"
+#include "output.hpp"
 #include "text.hpp"
 #include "times.hpp"
 
@@ -138,6 +140,18 @@ std::uint64_t parse_number(const std::string& flag, const std::string& text, std
         throw UsageError(rule);
     }
     return number;
+}
+
+Options telling_options() {
+    Options options;
+    options.observer = [](const Event& event) {
+        if (const auto* salvaged = std::get_if<event::Salvaged>(&event)) {
+            complain("the outbox was damaged: its file was moved aside, whole, to '" +
+                     salvaged->moved_to + "'; " + counted(salvaged->rescued, "record") +
+                     " rescued from it");
+        }
+    };
+    return options;
 }
 
 std::uint64_t parse_database_id(const std::string& text) {

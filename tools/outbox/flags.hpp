@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "agentsight/options.hpp"
 #include "agentsight/outbox.hpp"
 #include "exit_code.hpp"
 
@@ -72,6 +73,10 @@ struct SendingFlags {
 /// A whole decimal number within bounds. Throws UsageError naming the flag.
 std::uint64_t parse_number(const std::string& flag, const std::string& text, std::uint64_t least,
                            std::uint64_t most);
+
+/// What a verb that makes the outbox where it is missing opens it with: a damaged file is moved
+/// aside by itself, and whoever did not ask for that must be told.
+Options telling_options();
 
 /// --conversation N.
 std::uint64_t parse_database_id(const std::string& text);

@@ -32,7 +32,7 @@ class Import {
         : common_(common),
           input_(input),
           reader_(input, max_line_bytes),
-          outbox_(common.path(), OutboxMode::create),
+          outbox_(common.path(), OutboxMode::create, telling_options()),
           bar_("line", size) {}
 
     ExitCode run() {

@@ -55,7 +55,7 @@ ExitCode submit(const Common& common, const SubmitFlags& flags) {
     feedback.id = flags.id.text;
 
     check(feedback, flags);
-    Outbox outbox(common.path(), OutboxMode::create);
+    Outbox outbox(common.path(), OutboxMode::create, telling_options());
     const Receipt receipt = outbox.submit(feedback);
     if (common.json) {
         Json json;

@@ -1,3 +1,5 @@
+#include <fstream>
+
 #include "tool.hpp"
 
 // Verbs that change records: submit, import, requeue, discard, resolve, hold and release.
@@ -112,6 +114,23 @@ TEST_CASE("--all needs --yes where there is no terminal, and asks where there is
     CHECK(tool.status()["dead"] == 0);
     CHECK(tool.status()["discarded"] == 3);
     CHECK(tool({"discard", "--all", "--state", "dead", "--yes"}).code == 4);
+}
+
+TEST_CASE("submit and import tell of a damaged file that they moved aside") {
+    const Tool tool;
+    for (const bool imports : {false, true}) {
+        tool.submit("kept");
+        std::ofstream(tool.path(), std::ios::binary | std::ios::in).seekp(0)
+            << std::string(100, 'x');
+        const Run run =
+            imports ? tool({"import", "-"}, R"({"conversation_id":"c","sentiment":"neutral"})")
+                    : tool(submit_as(own_id, "x"));
+        CAPTURE(run.err);
+        CHECK(run.code == 0);
+        CHECK(run.err.find("was damaged: its file was moved aside, whole, to '" + tool.path() +
+                           ".damaged-") != std::string::npos);
+        CHECK(run.err.find("rescued") != std::string::npos);
+    }
 }
 
 TEST_CASE("purge asks on a terminal, removes the history of what is settled, keeps the counts") {

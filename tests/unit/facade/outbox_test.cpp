@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "agentsight/outbox.hpp"
+#include "os/lock_file.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace agentsight;
@@ -46,4 +47,36 @@ TEST_CASE("an outbox is verified, purged, compacted and salvaged through the pub
     CHECK(content(done.moved_to).starts_with("xxx"));
     CHECK(Outbox{path}.get(kept).comment == "comment-kept");
     CHECK(Outbox{path}.verify().empty());
+}
+
+TEST_CASE("a salvage that finds nothing to do takes no lock: submits go on meanwhile") {
+    TemporaryFolder folder;
+    const fs::path path = folder / "feedback.db";
+    Outbox{path, OutboxMode::create}.submit(feedback("here"));
+    os::LockFile submitter{path.string() + "-lock"};
+    REQUIRE(submitter.lock(os::LockFile::Range::commit, os::LockFile::Mode::exclusive,
+                           std::chrono::milliseconds{0}));
+    Options options;
+    options.busy_timeout = std::chrono::milliseconds{0};
+    CHECK(Outbox::salvage(path, options).moved_to.empty());
+}
+
+TEST_CASE("who submits to a damaged outbox is told where its file went and what was rescued") {
+    TemporaryFolder folder;
+    const fs::path path = folder / "feedback.db";
+    Outbox{path, OutboxMode::create}.submit(feedback("comment-kept"));
+    std::ofstream{path, std::ios::binary | std::ios::in}.seekp(0) << std::string(100, 'x');
+    std::vector<event::Salvaged> seen;
+    Options options;
+    options.observer = [&](const Event& event) {
+        if (const auto* salvaged = std::get_if<event::Salvaged>(&event)) {
+            seen.push_back(*salvaged);
+        }
+        throw 1;  // stops nothing
+    };
+    Outbox outbox{path, OutboxMode::create, options};
+    outbox.submit(feedback("after"));
+    REQUIRE(seen.size() == 1);
+    CHECK(seen[0].rescued == 1);
+    CHECK(content(seen[0].moved_to).starts_with("xxx"));
 }
