@@ -38,9 +38,9 @@ HoldWords hold_words(const Hold& hold, bool has_drainer) {
             return {"sending is stopped by a person" + since,
                     "`agentsight-outbox release` starts it again"};
         case HoldReason::no_credential:
-            return {"the application has no API key" + since,
-                    "set AGENTSIGHT_API_KEY for it, or drain with --credential-file; nothing is "
-                    "lost"};
+            return {"there is no API key to send with" + since,
+                    "set AGENTSIGHT_API_KEY for the application, or drain with --credential-file; "
+                    "nothing is lost"};
         case HoldReason::credential_refused:
             return {"the server refuses the API key" + since + answer(hold),
                     "set a new key; nothing is lost"};

@@ -18,11 +18,16 @@ struct Change {
     const char* done;  ///< "requeued"
     void (Outbox::*apply)(std::string_view id, bool force);
     std::array<std::optional<RecordState>, 4> states;  ///< what --all takes without --state
+    const char* all;                                   ///< the same in words
 };
 
-constexpr Change requeue{"requeue", "requeued", &Outbox::requeue, {RecordState::dead}};
-constexpr Change discard{
-    "discard", "discarded", &Outbox::discard, {RecordState::waiting, RecordState::dead}};
+constexpr Change requeue{
+    "requeue", "requeued", &Outbox::requeue, {RecordState::dead}, "all that are dead"};
+constexpr Change discard{"discard",
+                         "discarded",
+                         &Outbox::discard,
+                         {RecordState::waiting, RecordState::dead},
+                         "all that wait or are dead"};
 
 struct ChangeFlags {
     std::vector<std::string> ids;
@@ -44,44 +49,75 @@ void check(const ChangeFlags& flags) {
     }
 }
 
-void collect(const Outbox& outbox, const Filter& filter, std::vector<std::string>& ids) {
+struct Selected {
+    std::string id;
+    std::optional<RecordState> state;  ///< for which it was taken; none: named by its id
+};
+
+void collect(const Outbox& outbox, const Filter& filter, std::vector<Selected>& records) {
     outbox.for_each(filter, [&](const Record& record) {
-        ids.push_back(record.id);
+        records.push_back({record.id, record.state});
         return true;
     });
 }
 
-/// The ids that the filters name, taken before anything is changed: a requeued record goes
-/// to the end of the order and must not be met a second time.
-std::vector<std::string> selected(const Outbox& outbox, const Change& change,
-                                  const ChangeFlags& flags) {
+std::vector<Selected> named(const std::vector<std::string>& ids) {
+    std::vector<Selected> records;
+    for (const std::string& id : ids) {
+        records.push_back({id, std::nullopt});
+    }
+    return records;
+}
+
+/// What the filters name, taken before anything is changed: a requeued record goes to the
+/// end of the order and must not be met a second time.
+std::vector<Selected> selected(const Outbox& outbox, const Change& change,
+                               const ChangeFlags& flags) {
     Filter filter = flags.filter.filter();
-    std::vector<std::string> ids;
+    std::vector<Selected> records;
     if (filter.state) {
-        collect(outbox, filter, ids);
-        return ids;
+        collect(outbox, filter, records);
+        return records;
     }
     for (const std::optional<RecordState>& state : change.states) {
         if (state) {
             filter.state = state;
-            collect(outbox, filter, ids);
+            collect(outbox, filter, records);
         }
     }
     if (flags.force) {
         filter.state = RecordState::unknown;
-        collect(outbox, filter, ids);
+        collect(outbox, filter, records);
     }
-    return ids;
+    return records;
+}
+
+/// Not any more what --all meant: sent meanwhile, for instance, by the application.
+bool has_moved_on(const Outbox& outbox, const Selected& record) {
+    if (!record.state) {
+        return false;
+    }
+    try {
+        return outbox.get(record.id).state != *record.state;
+    } catch (const Error& error) {
+        return error.code() == errc::not_found;
+    }
+}
+
+std::string words(const Change& change, const ChangeFlags& flags) {
+    return flags.filter.given() ? flags.filter.words()
+                                : change.all + std::string(flags.force ? ", or unknown" : "");
 }
 
 bool is_agreed(const Change& change, const ChangeFlags& flags, std::size_t number) {
     return flags.yes || confirmed(std::string(change.verb) + " " + counted(number, "record") +
-                                  " (" + flags.filter.words() + ")?");
+                                  " (" + words(change, flags) + ")?");
 }
 
 class Tally {
   public:
     void done() { ++done_; }
+    void moved_on() { ++moved_on_; }
     void failed(const std::string& id, const Error& error) {
         worst_ = worse(worst_, exit_code_for(error.code()));
         // A thousand lines would hide what matters: that it failed, and why.
@@ -96,10 +132,14 @@ class Tally {
             Json json;
             json[change.done] = done_;
             json["failed"] = failed_;
+            json["moved_on"] = moved_on_;
             print_json(json);
         } else {
             print_line(counted(done_, "record") + " " + change.done +
-                       (failed_ > 0 ? ", " + std::to_string(failed_) + " not" : ""));
+                       (failed_ > 0 ? ", " + std::to_string(failed_) + " not" : "") +
+                       (moved_on_ > 0 ? ", " + std::to_string(moved_on_) +
+                                            " had moved on to another state meanwhile"
+                                      : ""));
         }
         return worst_;
     }
@@ -107,6 +147,7 @@ class Tally {
   private:
     std::size_t done_ = 0;
     std::size_t failed_ = 0;
+    std::size_t moved_on_ = 0;
     ExitCode worst_ = ExitCode::done;
 };
 
@@ -114,26 +155,38 @@ ExitCode run(const Common& common, const Change& change, const ChangeFlags& flag
     check(flags);
     flags.filter.filter();  // a bad value is refused before the file is opened
     Outbox outbox(common.path(), OutboxMode::read_write);
-    const std::vector<std::string> ids = flags.all ? selected(outbox, change, flags) : flags.ids;
-    if (ids.empty()) {
+    const std::vector<Selected> records =
+        flags.all ? selected(outbox, change, flags) : named(flags.ids);
+    Tally tally;
+    if (records.empty()) {
+        if (common.json) {
+            tally.report(common, change);
+        }
         complain("no such records; `agentsight-outbox list` shows those there are");
         return ExitCode::nothing;
     }
-    if (flags.all && !is_agreed(change, flags, ids.size())) {
+    if (flags.all && !is_agreed(change, flags, records.size())) {
         complain("nothing was changed");
         return ExitCode::failed;
     }
-    Tally tally;
-    ProgressBar bar("record", ids.size());
+    ProgressBar bar("record", records.size());
     std::uint64_t tried = 0;
-    for (const std::string& id : ids) {
+    for (const Selected& record : records) {
         bar.show(tried, tried);
         ++tried;
+        if (has_moved_on(outbox, record)) {
+            tally.moved_on();
+            continue;
+        }
         try {
-            look_up(id, [&] { (outbox.*change.apply)(id, flags.force); });
+            look_up(record.id, [&] { (outbox.*change.apply)(record.id, flags.force); });
             tally.done();
         } catch (const Error& error) {
-            tally.failed(id, error);
+            if (has_moved_on(outbox, record)) {
+                tally.moved_on();
+            } else {
+                tally.failed(record.id, error);
+            }
         }
     }
     bar.erase();

@@ -1,3 +1,4 @@
+#include <limits>
 #include <memory>
 
 #include "output.hpp"
@@ -21,11 +22,15 @@ ExitCode resolve(const Common& common, const ResolveFlags& flags) {
     if (flags.server_id.given() && !flags.delivered) {
         throw UsageError("--server-id: only with --delivered");
     }
-    flags.server_id.refuse_empty();
+    std::string server_id;
+    if (flags.server_id.given()) {
+        server_id = std::to_string(parse_number("--server-id", flags.server_id.text, 1,
+                                                std::numeric_limits<std::uint64_t>::max()));
+    }
     Outbox outbox(common.path(), OutboxMode::read_write);
     look_up(flags.id, [&] {
         if (flags.delivered) {
-            outbox.resolve_delivered(flags.id, flags.server_id.text);
+            outbox.resolve_delivered(flags.id, server_id);
         } else {
             outbox.resolve_resend(flags.id);
         }

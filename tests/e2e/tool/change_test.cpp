@@ -133,6 +133,33 @@ TEST_CASE("submit and import tell of a damaged file that they moved aside") {
     }
 }
 
+TEST_CASE("what moved on after it was selected is left as it is, and no failure") {
+    Tool tool;
+    const std::vector<std::string> ids = bury(tool, 3);
+    tool.environment["TERM"] = "xterm";
+    TerminalSession session(AGENTSIGHT_OUTBOX_TOOL, {"discard", "--all", "--state", "dead"},
+                            tool.environment);
+    REQUIRE(session.until_shown("discard 3 records (dead records)? [y/N]"));
+    REQUIRE(tool({"requeue", ids[1]}).code == 0);
+    session.type("y\n");
+    REQUIRE(session.until_shown("2 records discarded, 1 had moved on"));
+    CHECK(session.until_ended() == 0);
+    CHECK(tool.status()["discarded"] == 2);
+    CHECK(tool.json({"show", ids[1]})["state"] == "waiting");
+}
+
+TEST_CASE("--all without filters says what it takes; with --json nothing found is JSON too") {
+    Tool tool;
+    tool.submit();
+    const Run none = tool({"requeue", "--all", "--yes", "--json"});
+    CHECK(none.code == 4);
+    CHECK(json::parse(none.out)["requeued"] == 0);
+    tool.environment["TERM"] = "xterm";
+    const Run no =
+        run_on_terminal(AGENTSIGHT_OUTBOX_TOOL, {"discard", "--all"}, tool.environment, "n\n");
+    CHECK(no.out.find("discard 1 record (all that wait or are dead)?") != std::string::npos);
+}
+
 TEST_CASE("purge asks on a terminal, removes the history of what is settled, keeps the counts") {
     Tool tool;
     const sandbox::Server server;
