@@ -97,17 +97,20 @@ bool Worker::flush(milliseconds deadline) {
     const auto seen = [&] { return view_.ended || view_.answered >= asked; };
     changed_.wait_until(lock, until, seen);
     bool settled = false;
-    if (seen()) {
+    bool goes_on = seen();
+    while (goes_on) {  // once more only where this process has become the drainer meanwhile
         changed_.wait_until(lock, until, [&] {
             return !view_.draining || view_.ended || view_.settled || view_.needs_person;
         });
         settled = view_.draining && !view_.ended && view_.settled;
-    }
-    const bool follows = !view_.draining && !view_.ended && !view_.needs_person;
-    if (follows && !settled) {
-        lock.unlock();
-        settled = poll_until_drained(until);
-        lock.lock();
+        goes_on = !view_.draining && !view_.ended && !view_.needs_person;
+        if (goes_on) {
+            lock.unlock();
+            const std::optional<bool> drained = poll_until_drained(until);
+            lock.lock();
+            settled = drained.value_or(false);
+            goes_on = !drained;
+        }
     }
     --control_.flushes;
     request();
@@ -116,11 +119,14 @@ bool Worker::flush(milliseconds deadline) {
     return settled;
 }
 
-/// Another process drains: rings it, and looks into the file until nothing waits, or only a
-/// person can go on.
-bool Worker::poll_until_drained(steady_clock::time_point deadline) {
+/// Another process drains: looks into the file until nothing waits, or only a person can go
+/// on. None: this process drains now.
+std::optional<bool> Worker::poll_until_drained(steady_clock::time_point deadline) {
     while (true) {
         const std::uint64_t seen = changes();
+        if (drains()) {
+            return std::nullopt;
+        }
         const Status status = store_->status();
         if (status.waiting == status.waiting_for_other_credential && status.claimed == 0) {
             return true;
@@ -137,6 +143,11 @@ bool Worker::poll_until_drained(steady_clock::time_point deadline) {
 
 bool Worker::on_own_thread() const noexcept {
     return thread_id_.load() == std::this_thread::get_id();
+}
+
+bool Worker::drains() {
+    const std::lock_guard lock(mutex_);
+    return view_.draining;
 }
 
 std::uint64_t Worker::changes() {

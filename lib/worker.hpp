@@ -94,7 +94,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
 
     std::uint64_t request();
     void ask_to_close(std::chrono::steady_clock::time_point at);
-    bool poll_until_drained(std::chrono::steady_clock::time_point deadline);
+    bool drains();
+    std::optional<bool> poll_until_drained(std::chrono::steady_clock::time_point deadline);
 
     const Settings settings_;
     const std::shared_ptr<outbox::Store> store_;

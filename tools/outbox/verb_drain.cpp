@@ -27,6 +27,10 @@ using std::chrono::steady_clock;
 constexpr milliseconds look_every{50};
 constexpr milliseconds longest_pause{10'000};  ///< between two flushes that settle nothing
 
+/// Where another process drains under a credential that is refused, it makes room for ours at
+/// once: what is refused for so long, with nothing on its way, is refused under either.
+constexpr milliseconds refused_by_both_after{2'000};
+
 struct DrainFlags {
     SendingFlags sending;
     TextFlag deadline, connections, reconcile_after;
@@ -193,6 +197,7 @@ class Drain {
                 std::this_thread::sleep_for(look_every);
                 looked_before_ = pump.has_looked();
                 last_ = manager.stats();
+                note_refusal();
                 show(progress);
             }
             if (verdict != Verdict::settled) {
@@ -222,8 +227,8 @@ class Drain {
             return true;
         }
         const bool is_other = other_ && last_.drainer && last_.drainer->pid == other_->pid;
-        if (is_other) {
-            return false;  // its credential may be another; it may give way to us
+        if (is_other) {  // its credential may be another; it may give way to us
+            return refused_since_ && steady_clock::now() - *refused_since_ >= refused_by_both_after;
         }
         if (pump.is_stuck() && last_.hold && needs_person(last_.hold->reason)) {
             return true;
@@ -233,6 +238,14 @@ class Drain {
         }
         const std::uint64_t for_us = last_.waiting - last_.waiting_for_other_credential;
         return for_us == 0 && last_.claimed == 0 && unknowns_are_left_to_person();
+    }
+
+    void note_refusal() {
+        if (!last_.hold || !needs_person(last_.hold->reason) || last_.claimed > 0) {
+            refused_since_.reset();
+        } else if (!refused_since_) {
+            refused_since_ = steady_clock::now();
+        }
     }
 
     static bool needs_person(HoldReason reason) {
@@ -312,7 +325,8 @@ class Drain {
     const Options options_;
     const std::string endpoint_source_, key_source_;  ///< "--endpoint: "
     Status first_, last_;
-    bool looked_before_ = false;    ///< our own drain had looked when `last_` was taken
+    bool looked_before_ = false;  ///< our own drain had looked when `last_` was taken
+    std::optional<steady_clock::time_point> refused_since_;
     std::optional<Drainer> other_;  ///< another process, as it was at the beginning
 };
 

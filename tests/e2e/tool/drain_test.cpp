@@ -122,6 +122,27 @@ TEST_CASE("drain gives up at once without a credential, and where it is refused"
     CHECK(tool.status()["hold"].is_null());
 }
 
+TEST_CASE("drain gives up at once where another process drains and both their keys are refused") {
+    Tool tool;
+    tool.submit();
+    sandbox::Server server;
+    server.change_settings([](sandbox::Settings& settings) { settings.api_keys = {write_key}; });
+    agentsight::Options options;
+    options.outbox_path = tool.path();
+    options.endpoint = server.url();
+    options.credential = agentsight::ApiKey{"ags_old"};
+    agentsight::ConversationManager other(options);
+    CHECK_FALSE(other.flush(20s));
+    tool.environment["AGENTSIGHT_API_KEY"] = "ags_wrong";
+    const auto start = steady_clock::now();
+    const Run run = tool.drain(server, {"--deadline", "55s"});
+    CAPTURE(run.err);
+    CHECK(run.code == 3);
+    CHECK(run.err.find("set a new key; nothing is lost") != std::string::npos);
+    CHECK(run.err.find("at the deadline") == std::string::npos);
+    CHECK(steady_clock::now() - start < 30s);
+}
+
 TEST_CASE("drain never undercuts Retry-After") {
     const Tool tool;
     tool.submit("a");
