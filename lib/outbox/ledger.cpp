@@ -19,13 +19,26 @@ constexpr const char* select_ledger =
     " checksum FROM ledger WHERE one = 1";
 
 constexpr const char* update_ledger =
-    "UPDATE ledger SET salt = ?, claimed = ?, unknown = ?, left_to_person = ?, dead = ?, delivered "
-    "= ?,"
-    " discarded = ?, dropped = ?, possible_duplicates = ?, other_api_key = ?, other_jwt = ?,"
+    "UPDATE ledger SET salt = ?, claimed = ?, unknown = ?, left_to_person = ?, dead = ?,"
+    " delivered = ?, discarded = ?, dropped = ?, possible_duplicates = ?, other_api_key = ?, "
+    "other_jwt = ?,"
     " kept_delivered = ?, kept_discarded = ?, floor_key = ?, floor_id = ?, fresh_cursor = ?,"
     " low_key = ?, epoch = ?, tight = ?, person_hold = ?, person_hold_since = ?, releases = ?,"
     " route = ?, server_date = ?, refusals_in_row = ?, boot_id = ?, axis_offset = ?,"
     " last_seen = ?, last_delivered = ?, checksum = ? WHERE one = 1";
+
+/// The ledger's row from left to right, behind the salt.
+class Row {
+  public:
+    explicit Row(const sqlite::Rows& rows) : rows_(rows) {}
+    std::int64_t number() { return rows_.integer(column_++); }
+    std::optional<std::int64_t> maybe() { return rows_.maybe_integer(column_++); }
+    core::Uuid id() { return uuid_of(rows_.bytes(column_++)); }
+
+  private:
+    const sqlite::Rows& rows_;
+    int column_ = 1;
+};
 
 sqlite::Bytes bytes_of(const Salt& salt) {
     return {reinterpret_cast<const std::uint8_t*>(salt.data()), sizeof salt};
@@ -44,40 +57,9 @@ Ledger read_ledger(sqlite::Database& database) {
     if (!rows.next()) {
         throw Error{errc::damaged, "the outbox has no ledger; run `agentsight-outbox salvage`"};
     }
-    Ledger ledger;
-    int column = 0;
-    const auto count = [&] { return static_cast<std::uint64_t>(rows.integer(column++)); };
-    const auto number = [&] { return rows.integer(column++); };
-    ledger.salt = salt_of(rows.bytes(column++));
-    ledger.claimed = count();
-    ledger.unknown = count();
-    ledger.left = count();
-    ledger.dead = count();
-    ledger.delivered = count();
-    ledger.discarded = count();
-    ledger.dropped = count();
-    ledger.possible_duplicates = count();
-    ledger.other_api_key = count();
-    ledger.other_jwt = count();
-    ledger.kept_delivered = count();
-    ledger.kept_discarded = count();
-    ledger.floor_key = number();
-    ledger.floor_id = uuid_of(rows.bytes(column++));
-    ledger.fresh_cursor = number();
-    ledger.low_key = number();
-    ledger.epoch = number();
-    ledger.tight = number() != 0;
-    ledger.control.person_hold = number() != 0;
-    ledger.control.person_hold_since = number();
-    ledger.control.releases = count();
-    ledger.route = static_cast<int>(number());
-    ledger.server_date = rows.maybe_integer(column++);
-    ledger.refusals_in_row = static_cast<int>(number());
-    ledger.boot_id = count();
-    ledger.axis_offset = number();
-    ledger.last_seen = number();
-    ledger.last_delivered = rows.maybe_integer(column++);
-    if (number() != checksum(ledger)) {
+    Row from{rows};
+    const Ledger ledger = ledger_from(from, salt_of(rows.bytes(0)));
+    if (from.number() != checksum(ledger)) {
         throw sqlite::Failure::damaged("the ledger is not as it was written");
     }
     return ledger;
@@ -159,10 +141,10 @@ std::vector<HoldRow> read_holds(sqlite::Database& database) {
         "SELECT reason, since, until, step, status, detail FROM hold ORDER BY reason");
     std::vector<HoldRow> holds;
     while (rows.next()) {
-        HoldRow hold;
         if (rows.integer(0) < 0 || rows.integer(0) > static_cast<int>(HoldReason::outage)) {
-            throw sqlite::Failure::damaged("a hold is not as it was written");
+            continue;  // garbled: the next probe shows what holds
         }
+        HoldRow hold;
         hold.reason = static_cast<HoldReason>(rows.integer(0));
         hold.since = rows.integer(1);
         hold.until = rows.maybe_integer(2);

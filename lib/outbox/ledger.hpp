@@ -59,6 +59,44 @@ struct Ledger {
     }
 };
 
+/// Reads the columns behind the salt, in the order of the schema: of the table, or of a row that
+/// a salvage found. `from` has number(), maybe() and id().
+template <class From>
+Ledger ledger_from(From& from, const Salt& salt) {
+    const auto count = [&from] { return static_cast<std::uint64_t>(from.number()); };
+    Ledger ledger;
+    ledger.salt = salt;
+    ledger.claimed = count();
+    ledger.unknown = count();
+    ledger.left = count();
+    ledger.dead = count();
+    ledger.delivered = count();
+    ledger.discarded = count();
+    ledger.dropped = count();
+    ledger.possible_duplicates = count();
+    ledger.other_api_key = count();
+    ledger.other_jwt = count();
+    ledger.kept_delivered = count();
+    ledger.kept_discarded = count();
+    ledger.floor_key = from.number();
+    ledger.floor_id = from.id();
+    ledger.fresh_cursor = from.number();
+    ledger.low_key = from.number();
+    ledger.epoch = from.number();
+    ledger.tight = from.number() != 0;
+    ledger.control.person_hold = from.number() != 0;
+    ledger.control.person_hold_since = from.number();
+    ledger.control.releases = count();
+    ledger.route = static_cast<int>(from.number());
+    ledger.server_date = from.maybe();
+    ledger.refusals_in_row = static_cast<int>(from.number());
+    ledger.boot_id = count();
+    ledger.axis_offset = from.number();
+    ledger.last_seen = from.number();
+    ledger.last_delivered = from.maybe();
+    return ledger;
+}
+
 /// Throws sqlite::Failure (damaged) where it is not as it was written.
 Ledger read_ledger(sqlite::Database& database);
 void write_ledger(sqlite::Database& database, const Ledger& ledger);

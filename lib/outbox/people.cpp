@@ -29,7 +29,7 @@ void RecordJob::apply(Tables& tables) {
     if (!key) {
         throw Error{errc::not_found, "no record " + id_.text() + " in '" + path_ + "'"};
     }
-    RowState row = named_row(tables.database(), *key, id_);
+    RowState row = existing_row(tables.database(), *key);
     change(tables, row);
     makes_work = true;
 }

@@ -38,8 +38,8 @@ constexpr const char* update_row =
     " server_date = ?, origin = ?, looks = ?, first_absent = ?, server_id = ?, server_time = ?,"
     " delivered_utc = ?, checksum = ?, room = ? WHERE key = ?";
 
-/// What claiming and delivering add to a row, and a server id of a UUID's length. A fresh row
-/// has it as room already.
+/// What claiming and delivering add to a row, with a server id of a few digits. A fresh row has it
+/// as room already.
 constexpr std::size_t growth = 76;
 constexpr std::array<std::uint8_t, growth> nothing{};
 
@@ -136,7 +136,7 @@ sqlite::Bytes room_of(const RowState& row, std::int64_t sum) {
     size.add(row.server_time);
     size.add(row.delivered);
     size.add(sum);
-    return {nothing.data(), std::min(size.filler(growth), growth)};
+    return {nothing.data(), size.filler(growth)};
 }
 
 /// Throws where a text that is still there is not the one that was submitted.
@@ -256,14 +256,6 @@ RowState existing_row(sqlite::Database& database, std::int64_t key, Lane lane) {
     return row;
 }
 
-RowState named_row(sqlite::Database& database, std::int64_t key, const core::Uuid& name) {
-    RowState row = existing_row(database, key);
-    if (row.name() != name) {
-        throw sqlite::Failure::damaged("an index names a record of another id");
-    }
-    return row;
-}
-
 void insert_row(sqlite::Database& database, const RowState& row, const std::string& comment,
                 const std::string& metadata) {
     std::optional<sqlite::Bytes> caller;
@@ -369,7 +361,11 @@ std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uui
     {
         sqlite::Rows rows = database.query("SELECT key FROM caller_id WHERE id = ?", bytes_of(id));
         if (rows.next()) {
-            return rows.integer(0);
+            const std::int64_t key = rows.integer(0);
+            if (existing_row(database, key).caller != id) {
+                throw sqlite::Failure::damaged("a caller's id names a record of another id");
+            }
+            return key;
         }
     }
     if (const auto key = search_own_id(database, id, last_key, false)) {

@@ -77,8 +77,6 @@ std::optional<RowState> read_row(sqlite::Database& database, std::int64_t key);
 RowState existing_row(sqlite::Database& database, std::int64_t key);
 /// The same, in the lane in which the index has it: an index that was garbled names others.
 RowState existing_row(sqlite::Database& database, std::int64_t key, Lane lane);
-/// The same, under the public id by which it was found.
-RowState named_row(sqlite::Database& database, std::int64_t key, const core::Uuid& name);
 /// A whole row, whatever its lane.
 void insert_row(sqlite::Database& database, const RowState& row, const std::string& comment,
                 const std::string& metadata);

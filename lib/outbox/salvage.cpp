@@ -109,6 +109,7 @@ class Columns {
         failed_ = failed_ || value.type != Type::blob || value.bytes.size() != 16;
         return uuid_of(as_bytes(value.bytes));
     }
+    core::Uuid id() { return maybe_id().value_or(core::Uuid{}); }
     std::optional<core::Moment> maybe_moment() {
         const auto utc = maybe();
         const auto boot = maybe();
@@ -144,7 +145,7 @@ std::optional<FoundRecord> as_record(const StoredRow& stored) {
     FoundRecord found;
     RowState& row = found.row;
     row.key = stored.rowid;
-    row.id = from.maybe_id().value_or(core::Uuid{});
+    row.id = from.id();
     row.lane = from.named<Lane>(9);
     row.kind = from.named<Credential::Kind>(2);
     row.caller = from.maybe_id();
@@ -186,38 +187,8 @@ std::optional<Ledger> as_ledger(const StoredRow& stored) {
         stored.values[1].bytes.size() != sizeof(Salt)) {
         return std::nullopt;
     }
-    Ledger ledger;
-    ledger.salt = salt_of(Columns::as_bytes(stored.values[1].bytes));
     Columns from{stored, 2};
-    const auto count = [&from] { return static_cast<std::uint64_t>(from.number()); };
-    ledger.claimed = count();
-    ledger.unknown = count();
-    ledger.left = count();
-    ledger.dead = count();
-    ledger.delivered = count();
-    ledger.discarded = count();
-    ledger.dropped = count();
-    ledger.possible_duplicates = count();
-    ledger.other_api_key = count();
-    ledger.other_jwt = count();
-    ledger.kept_delivered = count();
-    ledger.kept_discarded = count();
-    ledger.floor_key = from.number();
-    ledger.floor_id = from.maybe_id().value_or(core::Uuid{});
-    ledger.fresh_cursor = from.number();
-    ledger.low_key = from.number();
-    ledger.epoch = from.number();
-    ledger.tight = from.number() != 0;
-    ledger.control.person_hold = from.number() != 0;
-    ledger.control.person_hold_since = from.number();
-    ledger.control.releases = count();
-    ledger.route = static_cast<int>(from.number());
-    ledger.server_date = from.maybe();
-    ledger.refusals_in_row = static_cast<int>(from.number());
-    ledger.boot_id = count();
-    ledger.axis_offset = from.number();
-    ledger.last_seen = from.number();
-    ledger.last_delivered = from.maybe();
+    const Ledger ledger = ledger_from(from, salt_of(Columns::as_bytes(stored.values[1].bytes)));
     const std::int64_t written = from.number();
     return from.failed() || written != checksum(ledger) ? std::nullopt : std::optional{ledger};
 }

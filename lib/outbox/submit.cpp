@@ -63,8 +63,7 @@ void SubmitJob::apply_one(Tables& tables, const Submission& submission, SubmitRe
     const bool made_before = ran_before_ && result.has_id && !submission.id;
     if (submission.id || made_before) {
         if (const auto key = tables.find(result.id)) {
-            // A caller's id may outlive its row only in a damaged file.
-            const RowState row = named_row(tables.database(), *key, result.id);
+            const RowState row = existing_row(tables.database(), *key);
             if (made_before) {
                 result.stored = true;  // the commit of unknown outcome did reach the disk
             } else if (row.fingerprint != fingerprint(submission.feedback, tables.salt())) {

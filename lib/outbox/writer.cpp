@@ -148,8 +148,7 @@ void Writer::connect_or_salvage() {
         try {
             connect();
             // A read that failed may look like damage; a second look tells.
-            if (!std::exchange(suspect_, false) ||
-                (!check_finds_damage("PRAGMA integrity_check(1)") && rows_are_sound(database_))) {
+            if (!std::exchange(suspect_, false) || find_contradictions(database_).empty()) {
                 return;
             }
         } catch (...) {
