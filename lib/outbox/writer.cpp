@@ -286,35 +286,14 @@ bool Writer::may_try_again(const sqlite::Failure& failure, const Job& job, int t
     }
     switch (failure.trouble()) {
         case sqlite::Trouble::full:
-            return make_room(job) || (is_full_of_nothing(job) && suspect());
+            return make_room(job);
         case sqlite::Trouble::damaged:
-            return suspect();
+            return options_.mode == OutboxMode::create && !std::exchange(suspect_, true);
         case sqlite::Trouble::io:
             return true;  // reopened by now: the job finds what the failed commit left
         default:
             return false;
     }
-}
-
-/// True where the file is to be checked, and salvaged where it is damaged, at the next try.
-bool Writer::suspect() {
-    if (options_.mode != OutboxMode::create || std::exchange(suspect_, true)) {
-        return false;
-    }
-    database_.close();
-    return true;
-}
-
-/// A garbled page number beyond the quota reads as "full". The disk has room if the ballast
-/// can be had again.
-bool Writer::is_full_of_nothing(const Job& job) {
-    if (job.kind() == Job::Kind::submit || quota_reached(0) ||
-        !os::allocate_file(files_.ballast, ballast_bytes)) {
-        return false;
-    }
-    release_ballast_ = false;
-    ballast_back_ = true;
-    return true;
 }
 
 /// The log into the database: then the next commit writes the log from its beginning, and needs

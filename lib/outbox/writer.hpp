@@ -87,8 +87,6 @@ class Writer {
     bool may_try_again(const sqlite::Failure& failure, const Job& job, int tries);
     bool move_log();
     bool make_room(const Job& job);
-    bool is_full_of_nothing(const Job& job);
-    bool suspect();
     bool still_tight();
     void recover(const sqlite::Failure& failure) noexcept;
     Error error_of(const sqlite::Failure& failure, const Job& job);

@@ -19,12 +19,6 @@ Rows::Rows(Rows&& other) noexcept : database_(other.database_), statement_(other
 }
 
 void Rows::check(int code) const {
-    const bool only_reads =
-        sqlite3_column_count(statement_) > 0 && sqlite3_stmt_readonly(statement_) != 0;
-    if (code == SQLITE_FULL && only_reads) {
-        // Nothing was to be written: a page number beyond the quota, and so a garbled one.
-        throw Failure(SQLITE_CORRUPT, 0, "a row refers to a page that cannot be");
-    }
     if (code != SQLITE_OK) {
         throw Failure(code, sqlite3_system_errno(database_), sqlite3_errmsg(database_));
     }

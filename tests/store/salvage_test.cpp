@@ -312,7 +312,7 @@ TEST_CASE("S29: a caller's id that names another record is damage, not a conflic
     CHECK(copy.box->get(id).comment == std::prev(original.comments.end())->second);
 }
 
-TEST_CASE("S29: a page number beyond the quota is damage, not a full disk") {
+TEST_CASE("S29: a text behind a garbled page number is damage, read or moved unread") {
     // The second's text is never read before it is moved behind the first.
     for (const char* const conversation : {"another", "c"}) {
         CAPTURE(conversation);

@@ -124,6 +124,13 @@ class Drain {
         engine_->finished(task.id, std::move(evidence));
         steps();
     }
+    /// The first task's feedback is created, in no time at all; the caller steps.
+    void deliver_at_once() {
+        const Task task = take();
+        core::Evidence evidence = created();
+        evidence.began = evidence.ended = clock.now();
+        engine_->finished(task.id, std::move(evidence));
+    }
     void connected() {
         REQUIRE_FALSE(tasks.empty());
         REQUIRE(tasks.front().kind == Task::Kind::connect);

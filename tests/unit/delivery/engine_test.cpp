@@ -895,11 +895,8 @@ TEST_CASE("where answers take their time the next batch is claimed meanwhile") {
     CHECK(drain.tasks.size() == 2);              // both connections are busy ...
     CHECK(drain.store().status().claimed == 4);  // ... and what comes next is claimed
     const std::uint64_t commits = drain.store().commits();
-    const Task task = drain.take();
     drain.clock.advance(50);
-    core::Evidence evidence = drain.created();
-    evidence.began = evidence.ended = drain.clock.now();
-    drain.engine().finished(task.id, std::move(evidence));
+    drain.deliver_at_once();
     drain.step();
     CHECK(drain.tasks.size() == 2);  // sent without a commit between
     CHECK(drain.store().commits() == commits);
@@ -918,10 +915,7 @@ TEST_CASE("many small feedbacks are claimed and settled many at a time") {
         if (drain.tasks.empty()) {
             drain.sleep();
         } else {
-            const Task task = drain.take();
-            core::Evidence evidence = drain.created();
-            evidence.began = evidence.ended = drain.clock.now();
-            drain.engine().finished(task.id, std::move(evidence));
+            drain.deliver_at_once();
             if (i % 8 == 7) {
                 drain.clock.advance(1);
             }
@@ -942,10 +936,7 @@ TEST_CASE("prompt answers are settled together, and one that hangs delays the ot
     }
     drain.run();
     const auto answer_at_once = [&drain] {
-        const Task task = drain.take();
-        core::Evidence evidence = drain.created();
-        evidence.began = evidence.ended = drain.clock.now();
-        drain.engine().finished(task.id, std::move(evidence));
+        drain.deliver_at_once();
         drain.step();
     };
     while (drain.store().status().delivered < 48) {  // until it has seen that they are prompt
