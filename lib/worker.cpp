@@ -136,7 +136,6 @@ std::optional<bool> Worker::poll_until_drained(steady_clock::time_point deadline
         if (by_person || now >= deadline) {
             return false;
         }
-        wake();  // to take over, should the drainer have gone without a sign
         wait_for_change(seen, std::min(deadline, now + follower_look));
     }
 }

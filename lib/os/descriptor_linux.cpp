@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "os/no_fork.hpp"
 #include "os/process.hpp"
 
 namespace agentsight::os {
@@ -23,9 +24,19 @@ std::atomic<std::uint64_t> generation{0};
 class Table {
   public:
     Table() {
-        pthread_atfork([] { Table::instance().mutex_.lock(); },
-                       [] { Table::instance().mutex_.unlock(); },
-                       [] { Table::instance().in_child(); });
+        pthread_atfork(
+            [] {
+                begin_fork();
+                Table::instance().mutex_.lock();
+            },
+            [] {
+                Table::instance().mutex_.unlock();
+                end_fork_in_parent();
+            },
+            [] {
+                Table::instance().in_child();
+                end_fork_in_child();
+            });
     }
     /// Never destroyed: static objects of the application may still own descriptors at exit.
     static Table& instance() {

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <limits>
 
+#include "os/no_fork.hpp"
 #include "os/process.hpp"
 #include "outbox/connect.hpp"
 #include "outbox/errors.hpp"
@@ -103,6 +104,7 @@ void Reader::connect() {
 
 template <class Work>
 auto Reader::read(const char* doing, Work work) {
+    const os::NoFork no_fork;  // before the mutex, as who resets this has it already
     const std::lock_guard lock{mutex_};
     try {
         connect();
@@ -122,6 +124,7 @@ void Reader::open(Axis& axis) {
 }
 
 void Reader::close() noexcept {
+    const os::NoFork no_fork;
     const std::lock_guard lock{mutex_};
     closed_ = true;
     database_.close();

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "os/lock_file.hpp"
+#include "os/no_fork.hpp"
 #include "os/process.hpp"
 #include "outbox/commit_queue.hpp"
 #include "outbox/connect.hpp"
@@ -78,7 +79,10 @@ class Store::Impl {
           files(prepare_files(options)),
           fork_generation(os::fork_generation()),
           reader(options, files, clock) {
-        refuse_foreign(options, files);
+        {
+            const os::NoFork no_fork;
+            refuse_foreign(options, files);
+        }
         if (options.mode == OutboxMode::read_only) {
             reader.open(axis);
             return;

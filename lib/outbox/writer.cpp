@@ -67,15 +67,17 @@ bool Writer::lock(steady_clock::time_point deadline) {
     }
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_clock::now());
-    locked_ = lock_file_.lock(os::LockFile::Range::commit, os::LockFile::Mode::exclusive,
-                              std::max(left, std::chrono::milliseconds{0}));
-    return locked_;
+    if (lock_file_.lock(os::LockFile::Range::commit, os::LockFile::Mode::exclusive,
+                        std::max(left, std::chrono::milliseconds{0}))) {
+        locked_.emplace();
+    }
+    return locked_.has_value();
 }
 
 void Writer::unlock() noexcept {
     if (locked_) {
+        locked_.reset();
         lock_file_.unlock(os::LockFile::Range::commit);
-        locked_ = false;
     }
 }
 
@@ -593,8 +595,13 @@ void Writer::close(bool last) noexcept {
     } catch (...) {
         // It is in the WAL, durable: a checkpoint is a convenience.
     }
-    database_.close();
-    unlock();
+    if (locked_) {
+        database_.close();
+        unlock();
+    } else {
+        const os::NoFork no_fork;
+        database_.close();
+    }
 }
 
 std::vector<Event> Writer::take_events() {

@@ -14,6 +14,7 @@
 #include "core/random.hpp"
 #include "core/time.hpp"
 #include "os/lock_file.hpp"
+#include "os/no_fork.hpp"
 #include "outbox/files.hpp"
 #include "outbox/job.hpp"
 #include "outbox/store.hpp"
@@ -106,7 +107,7 @@ class Writer {
     sqlite::Database database_;
     Tables tables_;
     Identities identities_;
-    bool locked_ = false;
+    std::optional<os::NoFork> locked_;  ///< with the lock: all that SQLite does here is under it
     bool log_is_settled_ = false;
     bool suspect_ = false;   ///< SQLite called the file malformed while it was open
     int checkpoint_at_ = 0;  ///< frames

@@ -2,8 +2,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
 #include "raw.hpp"
 #include "support.hpp"
@@ -308,6 +310,40 @@ TEST_CASE("S19: a child of fork is refused, and harms nothing") {
     CHECK(child.wait() == Ending{0, 0});
     box.submit();
     CHECK(box->status().accepted == 2);
+    CHECK(box->verify().empty());
+}
+
+TEST_CASE("S19: a child forked in the middle of commits and reads opens an outbox of its own") {
+    Outboxed box;
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> threads;
+    threads.emplace_back([&] {
+        for (int n = 0; !stop; ++n) {
+            box.submit("c", "parent " + std::to_string(n));
+        }
+    });
+    threads.emplace_back([&] {
+        while (!stop) {
+            static_cast<void>(box->status());
+        }
+    });
+    constexpr int forks = 60;
+    int refused = 0;
+    for (int i = 0; i < forks; ++i) {
+        auto child = ChildProcess::run([&](ParentLink&) {
+            outbox::StoreOptions options = box.options;
+            options.on_event = {};
+            options.on_work = {};
+            outbox::Store own{options, box.clock, box.random};
+            return own.submit(submission("c", "child")).error ? 1 : 0;
+        });
+        refused += child.wait() == Ending{.code = 0} ? 0 : 1;
+    }
+    stop = true;
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    CHECK(refused == 0);
     CHECK(box->verify().empty());
 }
 
