@@ -1,34 +1,58 @@
 #include "os/no_fork.hpp"
 
-#include <pthread.h>
+#include <atomic>
 
 #include "os/process.hpp"
 
 namespace agentsight::os {
 namespace {
 
-// Prefers who forks: else one commit after the other would put a fork off for ever.
-pthread_rwlock_t gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+// How many are inside, and whether somebody forks: then nobody else comes in, or one commit after
+// the other would put a fork off for ever. Not a pthread_rwlock_t: its owner is a thread's number,
+// which the child's thread has not, so the child could only overwrite a lock that is held.
+std::atomic<int> gate{0};
+constexpr int forking = 1 << 30;
 
 }  // namespace
 
 NoFork::NoFork() noexcept {
     static_cast<void>(fork_generation());  // registers the handlers
-    ::pthread_rwlock_rdlock(&gate);
+    int now = gate.load(std::memory_order_relaxed);
+    while (true) {
+        if ((now & forking) != 0) {
+            gate.wait(now);
+            now = gate.load(std::memory_order_relaxed);
+        } else if (gate.compare_exchange_weak(now, now + 1, std::memory_order_acquire,
+                                              std::memory_order_relaxed)) {
+            return;
+        }
+    }
 }
 NoFork::~NoFork() {
-    ::pthread_rwlock_unlock(&gate);
+    if (gate.fetch_sub(1, std::memory_order_release) == forking + 1) {
+        gate.notify_all();
+    }
 }
 
 void begin_fork() noexcept {
-    ::pthread_rwlock_wrlock(&gate);
+    int now = gate.fetch_or(forking, std::memory_order_acquire);
+    while ((now & forking) != 0) {  // another thread's fork
+        gate.wait(now);
+        now = gate.fetch_or(forking, std::memory_order_acquire);
+    }
+    now |= forking;
+    while (now != forking) {
+        gate.wait(now);
+        now = gate.load(std::memory_order_acquire);
+    }
 }
 void end_fork_in_parent() noexcept {
-    ::pthread_rwlock_unlock(&gate);
+    gate.store(0, std::memory_order_release);
+    gate.notify_all();
 }
 /// Those that waited for it are not there.
 void end_fork_in_child() noexcept {
-    gate = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+    gate.store(0, std::memory_order_relaxed);
 }
 
 }  // namespace agentsight::os
