@@ -430,6 +430,7 @@ bool Worker::Thread::become_drainer() {
     engine_ = std::make_unique<delivery::Engine>(store_, policy(worker_.settings_, kind_),
                                                  worker_.random_);
     engine_->start();
+    transport_.trust_time(engine_->trusted_time());
     engine_->full_speed(flushes_ > 0);
     started_ = true;
     worker_.news_ = true;
@@ -487,6 +488,7 @@ void Worker::Thread::finish(std::uint64_t task, core::Evidence evidence,
                             std::uint64_t generation) noexcept {
     const bool fine = guarded([&] {
         if (engine_ && generation == generation_) {
+            engine_->trust_time(transport_.trusted_time());
             engine_->finished(task, std::move(evidence));
             failures_in_row_ = 0;
         }

@@ -33,6 +33,14 @@ Engine::Step Engine::step() {
 void Engine::finished(std::uint64_t task, core::Evidence evidence) {
     impl_->finished(task, std::move(evidence));
 }
+void Engine::trust_time(core::UtcMs time) noexcept {
+    impl_->trust_time(time);
+}
+
+core::UtcMs Engine::trusted_time() const noexcept {
+    return impl_->trusted_time();
+}
+
 void Engine::rung() noexcept {
     impl_->rung();
 }
@@ -86,6 +94,7 @@ void Engine::Impl::start() {
     moment_ = store_.moment();
     drain_began_ = moment_;
     server_date_ = saved_.server_date;
+    trusted_time_ = std::max(trusted_time_, saved_.trusted_time);
     refusals_in_row_ = saved_.refusals_in_row;
     route_ = saved_.route == 1 ? core::Route::feedbacks : core::Route::conversation_feedbacks;
     if (policy_.dialect != Dialect::automatic) {

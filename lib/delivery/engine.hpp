@@ -79,6 +79,12 @@ class Engine {
 
     void finished(std::uint64_t task, core::Evidence evidence);
 
+    /// The newest time that a server proved by its certificate, and the newest that this outbox
+    /// has ever been told: kept with the next commit, so that a device whose clock says 1970
+    /// after each start judges certificates by it.
+    void trust_time(core::UtcMs time) noexcept;
+    core::UtcMs trusted_time() const noexcept;
+
     // Control, from the shell's thread.
     void rung() noexcept;                        ///< the bell: the store has news
     void submitted() noexcept;                   ///< this process has submitted: looks when it may

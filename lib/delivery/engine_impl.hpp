@@ -26,6 +26,8 @@ class Engine::Impl {
     void stop();
     Step step();
     void finished(std::uint64_t task, core::Evidence evidence);
+    void trust_time(core::UtcMs time) noexcept { trusted_time_ = std::max(trusted_time_, time); }
+    core::UtcMs trusted_time() const noexcept { return trusted_time_; }
     void rung() noexcept { rung_ = true; }
     void submitted() noexcept;
     void set_credential(Credential::Kind kind);
@@ -246,6 +248,7 @@ class Engine::Impl {
     int throttle_step_ = 0;
     std::optional<core::OutboxMs> throttled_told_;      ///< never before, not even at full speed
     std::optional<core::UtcMs> server_date_;            ///< durable: also from earlier boots
+    core::UtcMs trusted_time_ = 0;                      ///< durable; see Engine::trust_time
     core::UtcMs date_seen_ = 0;                         ///< the newest Date of this process ...
     std::optional<core::Moment> date_seen_at_;          ///< ... and when that was
     std::optional<std::int64_t> last_contact_boot_ms_;  ///< when the way was last proven

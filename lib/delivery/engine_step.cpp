@@ -226,6 +226,8 @@ outbox::DrainState Engine::Impl::drain_state() const {
     if (newer) {
         state.server_date = server_date_;
     }
+    state.trusted_time =
+        trusted_time_ - saved_.trusted_time >= date_grain_ms ? trusted_time_ : saved_.trusted_time;
     state.refusals_in_row = refusals_in_row_;
     state.holds = holds_.rows();
     return state;
@@ -233,7 +235,8 @@ outbox::DrainState Engine::Impl::drain_state() const {
 
 bool Engine::Impl::state_changed() const {
     DrainState state = drain_state();
-    state.server_date = saved_.server_date;  // not worth a commit of its own
+    state.server_date = saved_.server_date;  // neither is worth a commit of its own
+    state.trusted_time = saved_.trusted_time;
     return !(state == saved_);
 }
 

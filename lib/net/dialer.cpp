@@ -21,7 +21,6 @@ TlsOptions tls_options(const TransportOptions& options) {
     result.client_certificate = options.client_certificate;
     result.client_key = options.client_key;
     result.host = options.endpoint.host;
-    result.trusted_time = options.trusted_time;
     return result;
 }
 

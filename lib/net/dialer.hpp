@@ -30,6 +30,7 @@ class Dialer {
                                                              bool only_loopback);
 
     core::UtcMs trusted_time() const noexcept { return tls_.trusted_time(); }
+    void trust_time(core::UtcMs time) noexcept { tls_.trust_time(time); }
 
   private:
     using ConnectionPtr = std::unique_ptr<Connection>;

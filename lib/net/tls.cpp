@@ -120,7 +120,7 @@ std::string text_of_handshake_error(const std::string& host, const error_code& e
 class TlsClient::Impl {
   public:
     Impl(TlsOptions given, const core::Clock& clock_in)
-        : options(std::move(given)), clock(clock_in), trusted_time(options.trusted_time) {
+        : options(std::move(given)), clock(clock_in) {
         if (options.host.ends_with('.')) {
             options.host.pop_back();  // the root's dot is no part of a certificate's names
         }
@@ -142,7 +142,7 @@ class TlsClient::Impl {
 
     TlsOptions options;
     const core::Clock& clock;
-    core::UtcMs trusted_time;
+    core::UtcMs trusted_time = 0;
     std::optional<ssl::context> context;
     std::vector<Session> sessions;
 
@@ -389,6 +389,10 @@ std::unique_ptr<TlsStream> TlsClient::stream(tcp::socket& socket) {
 
 core::UtcMs TlsClient::trusted_time() const noexcept {
     return impl_->trusted_time;
+}
+
+void TlsClient::trust_time(core::UtcMs time) noexcept {
+    impl_->trusted_time = std::max(impl_->trusted_time, time);
 }
 
 }  // namespace agentsight::net

@@ -36,7 +36,6 @@ struct TlsOptions {
     std::filesystem::path client_certificate;  ///< PEM, the chain after it; empty: none
     std::filesystem::path client_key;          ///< PEM; empty: in the certificate's file
     std::string host;                          ///< whom the certificate must name
-    core::UtcMs trusted_time = 0;              ///< a server's time seen before
 };
 
 /// Why there is no TLS connection.
@@ -80,7 +79,10 @@ class TlsClient {
     /// meanwhile unloads the authorities.
     std::unique_ptr<TlsStream> stream(boost::asio::ip::tcp::socket& socket);
 
+    /// The newest time that servers proved; 0: none.
     core::UtcMs trusted_time() const noexcept;
+    /// One known from before raises it.
+    void trust_time(core::UtcMs time) noexcept;
 
     class Impl;
 

@@ -28,4 +28,6 @@ core::UtcMs TlsClient::trusted_time() const noexcept {
     return 0;
 }
 
+void TlsClient::trust_time(core::UtcMs) noexcept {}
+
 }  // namespace agentsight::net

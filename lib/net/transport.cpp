@@ -52,6 +52,7 @@ class Transport::Impl {
         authorization_ = core::authorization(credential);
     }
     core::UtcMs trusted_time() const noexcept { return dialer_.trusted_time(); }
+    void trust_time(core::UtcMs time) noexcept { dialer_.trust_time(time); }
     void abort();
     void drop_idle();
     void shut();
@@ -343,6 +344,10 @@ void Transport::set_credential(Credential credential) {
 
 core::UtcMs Transport::trusted_time() const noexcept {
     return impl_->trusted_time();
+}
+
+void Transport::trust_time(core::UtcMs time) noexcept {
+    impl_->trust_time(time);
 }
 
 void Transport::abort() {

@@ -32,9 +32,6 @@ struct TransportOptions {
     /// "http://[user:password@]host[:port]", or "direct". Empty: HTTPS_PROXY, HTTP_PROXY,
     /// ALL_PROXY and NO_PROXY, read once, here. See net/proxy.hpp.
     std::string proxy;
-    /// A server's time seen before over TLS (Transport::trusted_time), so that certificates
-    /// are judged sanely by a device whose clock says 1970.
-    core::UtcMs trusted_time = 0;
     std::size_t connections = 4;  ///< at most, in use and idle; further sends wait their turn
     std::chrono::milliseconds request_timeout{30'000};
     std::chrono::milliseconds connect_timeout{10'000};
@@ -69,6 +66,9 @@ class Transport {
     void set_credential(Credential credential);
     /// The newest Date a server gave over verified TLS; 0: none yet.
     core::UtcMs trusted_time() const noexcept;
+    /// One seen by an earlier transport: certificates are judged sanely by a device whose clock
+    /// says 1970.
+    void trust_time(core::UtcMs time) noexcept;
     /// Ends every exchange in progress with Failure::aborted and closes all connections.
     /// The transport remains usable.
     void abort();

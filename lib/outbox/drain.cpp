@@ -46,6 +46,7 @@ void save(Tables& tables, const DrainState& state) {
     Ledger& ledger = tables.ledger();
     ledger.route = state.route;
     ledger.server_date = state.server_date;
+    ledger.trusted_time = state.trusted_time;
     ledger.refusals_in_row = state.refusals_in_row;
     if (read_holds(tables.database()) != state.holds) {
         write_holds(tables.database(), state.holds);
@@ -97,6 +98,7 @@ DrainState drain_state(sqlite::Database& database, const Ledger& ledger) {
     DrainState state;
     state.route = ledger.route;
     state.server_date = ledger.server_date;
+    state.trusted_time = ledger.trusted_time;
     state.refusals_in_row = ledger.refusals_in_row;
     state.holds = read_holds(database);
     return state;

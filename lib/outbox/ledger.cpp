@@ -15,8 +15,8 @@ constexpr const char* select_ledger =
     "SELECT salt, claimed, unknown, left_to_person, dead, delivered, discarded, dropped,"
     " possible_duplicates, other_api_key, other_jwt, kept_delivered, kept_discarded, floor_key,"
     " floor_id, fresh_cursor, low_key, epoch, tight, person_hold, person_hold_since, releases,"
-    " route, server_date, refusals_in_row, boot_id, axis_offset, last_seen, last_delivered,"
-    " checksum FROM ledger WHERE one = 1";
+    " route, server_date, trusted_time, refusals_in_row, boot_id, axis_offset, last_seen,"
+    " last_delivered, checksum FROM ledger WHERE one = 1";
 
 constexpr const char* update_ledger =
     "UPDATE ledger SET salt = ?, claimed = ?, unknown = ?, left_to_person = ?, dead = ?,"
@@ -24,8 +24,8 @@ constexpr const char* update_ledger =
     "other_jwt = ?,"
     " kept_delivered = ?, kept_discarded = ?, floor_key = ?, floor_id = ?, fresh_cursor = ?,"
     " low_key = ?, epoch = ?, tight = ?, person_hold = ?, person_hold_since = ?, releases = ?,"
-    " route = ?, server_date = ?, refusals_in_row = ?, boot_id = ?, axis_offset = ?,"
-    " last_seen = ?, last_delivered = ?, checksum = ? WHERE one = 1";
+    " route = ?, server_date = ?, trusted_time = ?, refusals_in_row = ?, boot_id = ?,"
+    " axis_offset = ?, last_seen = ?, last_delivered = ?, checksum = ? WHERE one = 1";
 
 /// The ledger's row from left to right, behind the salt.
 class Row {
@@ -72,7 +72,7 @@ void write_ledger(sqlite::Database& database, const Ledger& ledger) {
                      ledger.kept_delivered, ledger.kept_discarded, ledger.floor_key,
                      bytes_of(ledger.floor_id), ledger.fresh_cursor, ledger.low_key, ledger.epoch,
                      ledger.tight, ledger.control.person_hold, ledger.control.person_hold_since,
-                     ledger.control.releases, ledger.route, ledger.server_date,
+                     ledger.control.releases, ledger.route, ledger.server_date, ledger.trusted_time,
                      ledger.refusals_in_row, ledger.boot_id, ledger.axis_offset, ledger.last_seen,
                      ledger.last_delivered, checksum(ledger));
 }
@@ -89,7 +89,7 @@ std::int64_t checksum(const Ledger& ledger) {
     for (const std::int64_t value :
          {ledger.floor_key, ledger.fresh_cursor, ledger.low_key, ledger.epoch,
           std::int64_t{ledger.tight}, std::int64_t{ledger.control.person_hold},
-          ledger.control.person_hold_since, std::int64_t{ledger.route},
+          ledger.control.person_hold_since, std::int64_t{ledger.route}, ledger.trusted_time,
           std::int64_t{ledger.refusals_in_row}, ledger.axis_offset, ledger.last_seen}) {
         hash.add(value);
     }

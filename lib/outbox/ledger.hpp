@@ -42,6 +42,7 @@ struct Ledger {
     Control control;
     int route = 0;
     std::optional<core::UtcMs> server_date;
+    core::UtcMs trusted_time = 0;
     int refusals_in_row = 0;
     std::uint64_t boot_id = 0;     ///< of the boot that `axis_offset` is for
     std::int64_t axis_offset = 0;  ///< OutboxMs = boot_ms + axis_offset
@@ -89,6 +90,7 @@ Ledger ledger_from(From& from, const Salt& salt) {
     ledger.control.releases = count();
     ledger.route = static_cast<int>(from.number());
     ledger.server_date = from.maybe();
+    ledger.trusted_time = from.number();
     ledger.refusals_in_row = static_cast<int>(from.number());
     ledger.boot_id = count();
     ledger.axis_offset = from.number();

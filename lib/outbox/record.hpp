@@ -116,6 +116,7 @@ struct HoldRow {
 struct DrainState {
     int route = 0;                           ///< core::Route in use
     std::optional<core::UtcMs> server_date;  ///< last Date seen, for the windows of later boots
+    core::UtcMs trusted_time = 0;            ///< newest Date over verified TLS: judges certificates
     int refusals_in_row = 0;
     std::vector<HoldRow> holds;
     bool operator==(const DrainState&) const = default;

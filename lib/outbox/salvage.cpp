@@ -64,7 +64,7 @@ void move_aside(const Files& files, const fs::path& target) {
 // --- what the rows look like -----------------------------------------------------------------
 
 constexpr std::size_t record_columns = 37;
-constexpr std::size_t ledger_columns = 31;
+constexpr std::size_t ledger_columns = 32;
 
 bool is_text(const StoredValue& value) {
     return value.type == Type::text && core::count_code_points(value.bytes).has_value();
@@ -392,6 +392,7 @@ class Rescue {
         ledger.control = before.control;
         ledger.route = std::clamp(before.route, 0, 1);
         ledger.server_date = before.server_date;
+        ledger.trusted_time = before.trusted_time;
         ledger.boot_id = moment_.boot_id;
         ledger.axis_offset = -moment_.boot_ms;
         ledger.last_delivered = before.last_delivered;

@@ -123,6 +123,7 @@ CREATE TABLE ledger(
     releases INTEGER NOT NULL DEFAULT 0,
     route INTEGER NOT NULL DEFAULT 0,
     server_date INTEGER,
+    trusted_time INTEGER NOT NULL DEFAULT 0,
     refusals_in_row INTEGER NOT NULL DEFAULT 0,
     boot_id INTEGER NOT NULL DEFAULT 0,
     axis_offset INTEGER NOT NULL DEFAULT 0,

@@ -320,6 +320,7 @@ TEST_CASE("what the drainer remembers comes back as it was") {
     outbox::DrainState state;
     state.route = 1;
     state.server_date = 1'705'000'000'000;
+    state.trusted_time = 1'706'000'000'000;
     state.refusals_in_row = 3;
     state.holds = {{HoldReason::link_down, 5, 1'000'000, 2, 0, "no way"},
                    {HoldReason::throttled, 6, 2'000'000, 1, 429, "wait"}};

@@ -345,8 +345,8 @@ TEST_CASE("a server's time over verified TLS becomes the floor, within its certi
                                             {.valid_from_s = 19 * day_s, .valid_for_s = day_s * 9});
     ScriptedServer renewed{bench.context, answer_all, {.identity = &newer}};
     options = bench.options(renewed);
-    options.trusted_time = learnt;
     Transport restarted{bench.context, options, bench.clock};
+    restarted.trust_time(learnt);
     CHECK(run(bench.context, restarted.send(post())).status == 201);
 }
 
