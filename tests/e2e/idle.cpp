@@ -6,6 +6,7 @@
 
 #include "e2e/support.hpp"
 #include "support/child_process.hpp"
+#include "support/sanitizers.hpp"
 
 using namespace agentsight;
 using namespace agentsight::test;
@@ -15,16 +16,7 @@ namespace {
 constexpr const char* strace = "/usr/bin/strace";
 
 // The thread sanitizer's runtime has a thread of its own, which does not idle.
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_THREAD_SANITIZER 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__) || defined(UNDER_THREAD_SANITIZER)
-constexpr bool can_idle = false;
-#else
-constexpr bool can_idle = true;
-#endif
+constexpr bool can_idle = !under_thread_sanitizer;
 
 /// Lines that are a system call begun while strace looked on. What was going on when it
 /// attached ("resumed", or unfinished and never ended) is the waiting itself.

@@ -15,6 +15,7 @@
 
 #include "e2e/support.hpp"
 #include "support/child_process.hpp"
+#include "support/sanitizers.hpp"
 
 using namespace agentsight;
 using namespace agentsight::test;
@@ -33,11 +34,7 @@ void limit(decltype(RLIMIT_NOFILE) what, rlim_t most) {
 }
 
 // UBSan's own checks open files: without descriptors they report what is not so.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool descriptors_are_ours = false;
-#else
-constexpr bool descriptors_are_ours = true;
-#endif
+constexpr bool descriptors_are_ours = !under_address_sanitizer;
 
 /// All the descriptors that the process may have.
 std::vector<int> take_all_descriptors() {

@@ -17,6 +17,7 @@
 #include "crash/command_line.hpp"
 #include "hung_resolver.hpp"
 #include "places.hpp"
+#include "support/sanitizers.hpp"
 
 using namespace agentsight;
 using namespace agentsight::test;
@@ -25,7 +26,9 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::chrono::milliseconds allowance{200};
+// A sanitizer takes several times the time, which nobody promised for it.
+constexpr std::chrono::milliseconds allowance{
+    under_address_sanitizer || under_thread_sanitizer ? 1'000 : 200};
 
 class Campaign {
   public:

@@ -10,6 +10,7 @@
 #include "raw.hpp"
 #include "support.hpp"
 #include "support/child_process.hpp"
+#include "support/sanitizers.hpp"
 
 using namespace agentsight;
 using namespace agentsight::test;
@@ -313,7 +314,9 @@ TEST_CASE("S19: a child of fork is refused, and harms nothing") {
     CHECK(box->verify().empty());
 }
 
-TEST_CASE("S19: a child forked in the middle of commits and reads opens an outbox of its own") {
+// The address sanitizer of g++ 12 does not free its allocator's mutexes in a child.
+TEST_CASE("S19: a child forked in the middle of commits and reads opens an outbox of its own" *
+          doctest::skip(under_address_sanitizer)) {
     Outboxed box;
     std::atomic<bool> stop{false};
     std::vector<std::thread> threads;

@@ -5,6 +5,7 @@
 
 #include "progress_bar.hpp"
 #include "support/child_process.hpp"
+#include "support/sanitizers.hpp"
 #include "tool.hpp"
 
 // `import` and `export` of many records: batches, the bar, memory, and a kill in the middle.
@@ -16,17 +17,7 @@ using nlohmann::json;
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool memory_is_ours = false;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool memory_is_ours = false;
-#else
-constexpr bool memory_is_ours = true;
-#endif
-#else
-constexpr bool memory_is_ours = true;
-#endif
+constexpr bool memory_is_ours = !under_address_sanitizer && !under_thread_sanitizer;
 
 std::string id_of(int number) {
     char text[40];

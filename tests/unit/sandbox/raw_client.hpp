@@ -83,6 +83,8 @@ class RawClient {
 
     /// Waits for more bytes and appends them to `in`.
     End receive(milliseconds timeout) {
+        if (error_ == ECONNRESET)
+            return End::reset;  // before connect() returned; told once
         pollfd waiting{socket_, POLLIN, 0};
         if (::poll(&waiting, 1, static_cast<int>(timeout.count())) <= 0)
             return End::silence;
