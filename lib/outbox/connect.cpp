@@ -19,6 +19,7 @@ void require_ours(FileKind kind, const Files& files) {
     switch (kind) {
         case FileKind::fresh:
         case FileKind::ours:
+        case FileKind::older_schema:
             return;
         case FileKind::newer_schema:
             throw Error{errc::newer_schema,
@@ -74,15 +75,17 @@ void set_profile(sqlite::Database& database, const StoreOptions& options) {
 
 }  // namespace
 
-void refuse_foreign(const StoreOptions& options, const Files& files) {
+bool refuse_foreign(const StoreOptions& options, const Files& files) {
     if (os::file_size(files.database) == 0) {
-        return;  // nothing in it yet
+        return false;  // nothing in it yet
     }
     try {
         // Immutable: neither locks nor -wal nor -shm. What only the WAL knows is asked later.
         sqlite::Database probe{files.database,
                                {.read_only = true, .immutable = true, .vfs = options.vfs}};
-        require_ours(inspect(probe), files);
+        const FileKind kind = inspect(probe, options.schema);
+        require_ours(kind, files);
+        return kind == FileKind::ours;
     } catch (const std::exception&) {
         const Error error = to_error(std::current_exception(), "open", files.database);
         if (error.code() != errc::damaged) {
@@ -95,6 +98,7 @@ void refuse_foreign(const StoreOptions& options, const Files& files) {
                             "stand beside an outbox; choose another path. Nothing was changed"};
         }
         // Perhaps only without its WAL; else it is moved aside and salvaged.
+        return false;
     }
 }
 
@@ -102,14 +106,14 @@ sqlite::Database connect_writer(const StoreOptions& options, const Files& files,
                                 core::Random& random) {
     sqlite::Database database{files.database,
                               {.vfs = options.vfs, .busy_timeout = options.busy_timeout}};
-    const FileKind kind = inspect(database);
+    const FileKind kind = inspect(database, options.schema);
     require_ours(kind, files);
     if (kind == FileKind::fresh) {
         const auto salt = draw_salt(random);
-        create_schema(database, salt);
+        create_schema(database, options.schema, salt);
     }
     set_profile(database, options);
-    require_ours(inspect(database), files);  // reads: from now on the -wal is there
+    require_ours(inspect(database, options.schema), files);  // reads: from now on the -wal is there
     read_last(database, read_ledger(database));
     return database;
 }
@@ -121,7 +125,7 @@ sqlite::Database connect_reader(const StoreOptions& options, const Files& files)
                                    .immutable = immutable,
                                    .vfs = options.vfs,
                                    .busy_timeout = options.busy_timeout}};
-        const FileKind kind = inspect(database);
+        const FileKind kind = inspect(database, options.schema);
         require_ours(kind, files);
         if (kind == FileKind::fresh) {
             throw Error{errc::no_such_file, "cannot read " + quoted(files.database) +

@@ -11,9 +11,9 @@ namespace agentsight::outbox {
 /// then used again and again. More is slower, and a growing WAL halves the commit rate.
 inline constexpr int checkpoint_frames = 256;
 
-/// Refuses what is not an outbox, or is of a newer schema, without writing a byte. Throws
-/// Error.
-void refuse_foreign(const StoreOptions& options, const Files& files);
+/// Refuses what is not an outbox, or is of a newer schema, without writing a byte; true where the
+/// file is of the newest schema, whatever its WAL holds. Throws Error.
+bool refuse_foreign(const StoreOptions& options, const Files& files);
 
 /// The writing connection, with the whole open profile read back; a fresh file becomes an
 /// outbox. Under the commit lock. Throws Error or sqlite::Failure.

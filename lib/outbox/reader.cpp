@@ -11,7 +11,6 @@
 #include "outbox/listing.hpp"
 #include "outbox/rows.hpp"
 #include "outbox/salvage.hpp"
-#include "outbox/schema.hpp"
 #include "outbox/verify.hpp"
 
 namespace agentsight::outbox {
@@ -141,7 +140,7 @@ Status Reader::status(const Axis& axis) {
         const Ledger ledger = read_ledger(database);
         const core::Moment moment = clock_.now();
         Status now;
-        now.schema = static_cast<int>(schema_version);
+        now.schema = static_cast<int>(database.integer("PRAGMA user_version"));
         now.accepted = static_cast<std::uint64_t>(read_last(database, ledger).key);
         now.waiting = now.accepted - ledger.not_waiting();
         now.claimed = ledger.claimed;

@@ -133,10 +133,12 @@ CREATE TABLE ledger(
 ) STRICT;
 )sql";
 
+constexpr SchemaVersion versions[] = {{tables, {}}};
+
 /// Whether every table and index stands there word for word: a local attacker's triggers and
 /// views are switched off, but a table with another meaning would be ours to read.
-bool has_our_schema(sqlite::Database& database) {
-    std::string_view rest = tables;
+bool has_tables(sqlite::Database& database, std::string_view statements) {
+    std::string_view rest = statements;
     for (std::size_t end = 0; (end = rest.find(';')) != std::string_view::npos;) {
         std::string_view statement = rest.substr(0, end);
         statement.remove_prefix(std::min(statement.find_first_not_of('\n'), statement.size()));
@@ -148,23 +150,42 @@ bool has_our_schema(sqlite::Database& database) {
     return true;
 }
 
+const SchemaVersion& at(Schema schema, std::int64_t version) {
+    return schema[static_cast<std::size_t>(version - 1)];
+}
+
+void set_version(sqlite::Database& database, std::int64_t version) {
+    database.script("PRAGMA user_version=" + std::to_string(version));
+}
+
 /// Versions beyond this were never ours: the header is damaged.
 constexpr std::int64_t plausible_version = 10'000;
 
 }  // namespace
 
-FileKind inspect(sqlite::Database& database) {
+Schema our_schema() noexcept {
+    return versions;
+}
+
+FileKind inspect(sqlite::Database& database, Schema schema) {
     const std::int64_t id = database.integer("PRAGMA application_id");
     const std::int64_t version = database.integer("PRAGMA user_version");
-    if (id == application_id && version > schema_version && version < plausible_version) {
-        return FileKind::newer_schema;
-    }
-    const bool ours = has_our_schema(database);
+    const std::int64_t current = newest(schema);
     if (id == application_id) {
+        if (version > current && version < plausible_version) {
+            return FileKind::newer_schema;
+        }
         // Until the first schema is made in one transaction there is no id.
-        return ours && version == schema_version ? FileKind::ours : FileKind::damaged;
+        const bool known = version >= 1 && version <= current;
+        if (!known || !has_tables(database, at(schema, version).tables)) {
+            return FileKind::damaged;
+        }
+        return version == current ? FileKind::ours : FileKind::older_schema;
     }
-    if (ours) {
+    const auto is_made_by = [&](const SchemaVersion& made) {
+        return has_tables(database, made.tables);
+    };
+    if (std::ranges::any_of(schema, is_made_by)) {
         return FileKind::damaged;
     }
     // A crash while the file was being made leaves a database without tables.
@@ -172,20 +193,34 @@ FileKind inspect(sqlite::Database& database) {
     return id == 0 && version == 0 && empty ? FileKind::fresh : FileKind::foreign;
 }
 
-bool is_current(sqlite::Database& database) {
+bool is_known(sqlite::Database& database, std::int64_t newest) {
     return database.integer("PRAGMA application_id") == application_id &&
-           database.integer("PRAGMA user_version") == schema_version;
+           database.integer("PRAGMA user_version") <= newest;
 }
 
-void create_schema(sqlite::Database& database, sqlite::Bytes salt) {
+void create_schema(sqlite::Database& database, Schema schema, sqlite::Bytes salt) {
     database.script("PRAGMA page_size=" + std::to_string(page_size) +
                     "; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;");
     sqlite::Transaction transaction{database};
-    database.script(std::string{tables});
+    database.script(std::string{schema.back().tables});
     database.execute("INSERT INTO ledger(one, salt) VALUES(1, ?)", salt);
     write_ledger(database, {.salt = salt_of(salt)});
-    database.script("PRAGMA application_id=" + std::to_string(application_id) +
-                    "; PRAGMA user_version=" + std::to_string(schema_version) + ";");
+    database.script("PRAGMA application_id=" + std::to_string(application_id));
+    set_version(database, newest(schema));
+    transaction.commit();
+}
+
+void migrate(sqlite::Database& database, Schema schema) {
+    sqlite::Transaction transaction{database};
+    for (std::int64_t version = database.integer("PRAGMA user_version") + 1;
+         version <= newest(schema); ++version) {
+        database.script(std::string{at(schema, version).upgrade});
+        if (!has_tables(database, at(schema, version).tables)) {
+            throw sqlite::Failure::other("the upgrade to schema " + std::to_string(version) +
+                                         " did not make its tables");
+        }
+        set_version(database, version);
+    }
     transaction.commit();
 }
 

@@ -79,15 +79,15 @@ class Store::Impl {
           files(prepare_files(options)),
           fork_generation(os::fork_generation()),
           reader(options, files, clock) {
-        {
+        const bool is_newest = [&] {
             const os::NoFork no_fork;
-            refuse_foreign(options, files);
-        }
+            return refuse_foreign(options, files);
+        }();
         if (options.mode == OutboxMode::read_only) {
             reader.open(axis);
             return;
         }
-        open_for_writing();
+        open_for_writing(is_newest);
     }
 
     bool is_alone() {
@@ -95,23 +95,36 @@ class Store::Impl {
                              std::chrono::milliseconds{0});
     }
 
-    void open_for_writing() {
-        bool alone = false;
+    /// While one makes the schema or migrates it, nobody else comes in; where others are in, an
+    /// older schema stays.
+    void open_for_writing(bool is_newest) {
+        auto company = Writer::Company::possible;
         try {
             writer.emplace(options, files, clock, random, axis, [this] { reader.reset(); });
             drain_lock = os::LockFile{files.lock};
             presence = os::LockFile{files.lock};
-            alone = is_alone();
-            if (!presence.lock(os::LockFile::Range::presence, os::LockFile::Mode::shared,
-                               options.busy_timeout)) {
-                throw Error{errc::busy, "cannot open " + quoted(files.database) +
-                                            ": another process is migrating it; try again"};
+            if (is_alone()) {
+                company = is_newest ? Writer::Company::none_yet : Writer::Company::none;
+            }
+            if (company != Writer::Company::none) {
+                be_present();
+            }
+            writer->open(company);
+            if (company == Writer::Company::none) {
+                be_present();
             }
         } catch (...) {
             throw to_error(std::current_exception(), "open", files.database);
         }
-        writer->open(alone);
         queue.emplace(*writer, options.on_work, options.on_event);
+    }
+
+    void be_present() {
+        if (!presence.lock(os::LockFile::Range::presence, os::LockFile::Mode::shared,
+                           options.busy_timeout)) {
+            throw Error{errc::busy, "cannot open " + quoted(files.database) +
+                                        ": another process is making or migrating it; try again"};
+        }
     }
 
     void enter() const {

@@ -15,6 +15,7 @@
 #include "core/random.hpp"
 #include "core/time.hpp"
 #include "outbox/record.hpp"
+#include "outbox/schema_version.hpp"
 
 namespace agentsight::outbox {
 
@@ -28,7 +29,8 @@ struct StoreOptions {
     WhenFull when_full = WhenFull::refuse;
     std::uint64_t keep_delivered = 10'000;
     bool allow_network_file_system = false;
-    const char* vfs = nullptr;  ///< SQLite's own seam; null: its default
+    const char* vfs = nullptr;     ///< SQLite's own seam; null: its default
+    Schema schema = our_schema();  ///< another's only in tests
 
     /// After every commit that makes work for the drainer, before anybody is told of it.
     std::function<void()> on_work;

@@ -18,7 +18,7 @@ void Tables::begin(const core::Moment& moment) {
     must_write_ = false;
     moment_ = moment;
     if (known_version_ != database_.data_version()) {
-        if (!is_current(database_)) {
+        if (!is_known(database_, limits_.newest_schema)) {
             throw Error{errc::newer_schema,
                         "the outbox was migrated by a newer version of this library while it was "
                         "open; update this application"};

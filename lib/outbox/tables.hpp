@@ -19,6 +19,7 @@ struct TableLimits {
     std::uint64_t max_records = 0;
     WhenFull when_full = WhenFull::refuse;
     std::uint64_t keep_delivered = 0;
+    std::int64_t newest_schema = 0;  ///< that this library knows
 };
 
 /// The outbox's tables inside one write transaction: every change of a record's lane keeps

@@ -59,7 +59,8 @@ Writer::Writer(const StoreOptions& options, const Files& files, const core::Cloc
       lock_file_(files.lock),
       tables_(database_, {.max_records = options.max_records,
                           .when_full = options.when_full,
-                          .keep_delivered = options.keep_delivered}) {}
+                          .keep_delivered = options.keep_delivered,
+                          .newest_schema = newest(options.schema)}) {}
 
 bool Writer::lock(steady_clock::time_point deadline) {
     if (locked_) {
@@ -81,7 +82,7 @@ void Writer::unlock() noexcept {
     }
 }
 
-void Writer::open(bool alone) {
+void Writer::open(Company company) {
     if (!lock(steady_clock::now() + options_.busy_timeout)) {
         throw Error{errc::busy, "cannot open " + quoted(files_.database) +
                                     ": another process holds its lock; try again"};
@@ -90,10 +91,14 @@ void Writer::open(bool alone) {
         const std::uint64_t wal = os::file_size(files_.wal);
         reopen();
         // After an unclean stop, as far as it takes no noticeable time.
-        if (alone && wal > 0 && os::file_size(files_.database) <= largest_checked_file &&
+        if (company != Company::possible && wal > 0 &&
+            os::file_size(files_.database) <= largest_checked_file &&
             check_finds_damage("PRAGMA quick_check(1)")) {
             suspect_ = true;
             reopen();
+        }
+        if (company == Company::none) {
+            migrate(database_, options_.schema);
         }
         sqlite::Transaction transaction{database_};
         tables_.begin(clock_.now());

@@ -33,9 +33,14 @@ class Writer {
     Writer(const StoreOptions& options, const Files& files, const core::Clock& clock,
            core::Random& random, Axis& axis, std::function<void()> close_readers);
 
-    /// Makes the first connection. `alone`: no other process has the outbox open; then what
-    /// an unclean stop left is checked. Throws Error.
-    void open(bool alone);
+    /// Who else may have the outbox open.
+    enum class Company {
+        possible,
+        none_yet,  ///< nobody had: what an unclean stop left is checked
+        none,      ///< nor can anybody open it meanwhile: an older schema is migrated
+    };
+    /// Makes the first connection. Throws Error.
+    void open(Company company);
 
     /// Commits all that can be committed; a job's `error` says why not. Jobs whose deadline
     /// is still ahead although the lock was not free are returned, to be tried again. Runs
