@@ -29,19 +29,20 @@ fs::path resolved(const fs::path& path) {
     return fs::canonical(path.parent_path()) / path.filename();
 }
 
-os::PathProblem check_network(const StoreOptions& options, const fs::path& folder) {
-    return !options.allow_network_file_system && os::is_network_file_system(folder)
-               ? os::PathProblem::network_file_system
-               : os::PathProblem::none;
+/// Told last, where nothing worse is wrong with the folder: the option hides nothing else.
+os::PathProblem unless_allowed(os::PathProblem problem, const StoreOptions& options) {
+    return problem == os::PathProblem::network_file_system && options.allow_network_file_system
+               ? os::PathProblem::none
+               : problem;
 }
 
 Files prepare(const StoreOptions& options) {
     const fs::path path = whole_path(options.path);
     const fs::path folder = path.parent_path();
     if (options.mode == OutboxMode::create) {
-        require_usable(os::prepare_folder(folder), path);
+        require_usable(unless_allowed(os::prepare_folder(folder), options), path);
     } else {
-        const os::PathProblem problem = os::check_folder(folder);
+        const os::PathProblem problem = unless_allowed(os::check_folder(folder), options);
         const bool reading = options.mode == OutboxMode::read_only;
         const bool only_unwritable =
             problem == os::PathProblem::read_only || problem == os::PathProblem::not_permitted;
@@ -49,7 +50,6 @@ Files prepare(const StoreOptions& options) {
             require_usable(problem, path);
         }
     }
-    require_usable(check_network(options, folder), path);
     Files files{resolved(path)};
     os::PathProblem problem = os::check_file(files.database);
     if (problem == os::PathProblem::missing && options.mode == OutboxMode::create) {

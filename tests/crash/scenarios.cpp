@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "support/next_schema.hpp"
 #include "sweep.hpp"
 
 namespace agentsight::test {
@@ -84,6 +85,12 @@ Scenario opening(const char* name, bool after_kill, bool fresh) {
         bench.open();
         return true;
     };
+    return made;
+}
+
+Scenario migrating(const char* name, bool after_kill) {
+    Scenario made = opening(name, after_kill, false);
+    made.prepare = [](Bench& bench) { bench.options.schema = next_schema(); };
     return made;
 }
 
@@ -214,6 +221,8 @@ std::vector<Scenario> make_scenarios() {
         opening("open a new outbox", false, true),
         opening("open after a clean end", false, false),
         opening("open after a kill", true, false),
+        migrating("migrate", false),
+        migrating("migrate after a kill", true),
         submitting("submit", 1, false, 40),
         submitting("submit with an id", 1, true, 40),
         submitting("submit several pages", 1, true, 12'000),

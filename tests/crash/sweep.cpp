@@ -191,6 +191,7 @@ void Sweep::judge(Bench& bench, const Scenario& scenario) {
     bench.close();
 
     Bench next{folder_ / "next", left, 9};
+    next.options.schema = bench.options.schema;
     next.open();
     wrong = first_of(next.store->verify());
     require(wrong.empty(), "after a power cut: " + wrong);

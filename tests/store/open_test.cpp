@@ -11,6 +11,7 @@
 #include "support.hpp"
 #include "support/child_process.hpp"
 #include "support/sanitizers.hpp"
+#include "unit/os/interposer.hpp"
 
 using namespace agentsight;
 using namespace agentsight::test;
@@ -215,6 +216,24 @@ TEST_CASE("a crash while the file was being made leaves what the next open compl
     fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
     CHECK_FALSE(opening.open(path));
     CHECK(RawDatabase{path}.integer("PRAGMA user_version") == 1);
+}
+
+TEST_CASE("S21: a network file system is refused before a byte is written, or used where allowed") {
+    const FakeFileSystem network{0x6969};
+    for (const OutboxMode mode :
+         {OutboxMode::create, OutboxMode::read_write, OutboxMode::read_only}) {
+        TemporaryFolder folder;
+        outbox::StoreOptions options;
+        options.path = folder / "feedback.db";
+        options.mode = mode;
+        CHECK(code_of([&] { Outboxed box{options}; }) == errc::network_file_system);
+        CHECK(fs::is_empty(folder.path()));
+        options.allow_network_file_system = true;
+        options.mode = OutboxMode::create;
+        Outboxed{options}.submit();
+        options.mode = mode;
+        CHECK(Outboxed{options}->status().accepted == 1);
+    }
 }
 
 TEST_CASE("S22: a folder that may not be written is told as read-only, and can be read") {
