@@ -48,17 +48,26 @@ std::optional<fs::path> promised_name(const Files& files) {
     return files.database.parent_path() / fs::path{text->substr(0, text->size() - 1)}.filename();
 }
 
-/// The database last: as long as it stands, nothing fresh has been made in its place.
-void move_aside(const Files& files, const fs::path& target) {
-    if (!os::identity(target)) {
-        for (const char* suffix : {"-shm", "-wal", "-journal", ""}) {
-            const fs::path from = sibling(files.database, suffix);
-            if (os::identity(from)) {
-                os::rename_file(from, sibling(target, suffix));
-            }
-        }
+void move_aside(const Files& files, const fs::path& target, const char* suffix) {
+    const fs::path from = sibling(files.database, suffix);
+    if (os::identity(from)) {
+        os::rename_file(from, sibling(target, suffix));
     }
-    os::sync_folder(files.database.parent_path());
+}
+
+/// The database last, and once the others' new names are durable: as long as it stands, nothing
+/// fresh has been made in its place, and behind it nothing of the damaged one is left, which a
+/// fresh one would take for its own log.
+void move_aside(const Files& files, const fs::path& target) {
+    const fs::path folder = files.database.parent_path();
+    if (!os::identity(target)) {
+        for (const char* suffix : {"-shm", "-wal", "-journal"}) {
+            move_aside(files, target, suffix);
+        }
+        os::sync_folder(folder);
+        move_aside(files, target, "");
+    }
+    os::sync_folder(folder);
 }
 
 // --- what the rows look like -----------------------------------------------------------------

@@ -15,16 +15,23 @@ namespace agentsight::test {
 namespace {
 
 constexpr const char* database = "feedback.db";
+constexpr const char* log = "feedback.db-wal";
 
-/// The ground with its first page made noise: no longer a database, nor does a log bring the
-/// page back.
+/// The ground with its first page made noise, and the header of its log: no longer a database, nor
+/// does the log bring the page back.
 Ground damaged_ground(const std::filesystem::path& folder, std::uint64_t seed) {
     Ground ground = make_ground(folder, true);
-    ground.image.durable.erase(std::string{database} + "-wal");
+    const Ground killed = make_ground(folder / "killed", false);
+    ground.image.durable[log] = killed.image.durable.at(log);
     TestRandom random{seed};
-    Bytes& bytes = ground.image.durable.at(database)->durable;
-    REQUIRE(bytes.size() > 4096);
-    std::generate_n(bytes.begin(), 4096, [&] { return static_cast<std::uint8_t>(random.next()); });
+    const auto spoil = [&](const char* name, std::ptrdiff_t size) {
+        Bytes& bytes = ground.image.durable.at(name)->durable;
+        REQUIRE(std::ssize(bytes) > size);
+        std::generate_n(bytes.begin(), size,
+                        [&] { return static_cast<std::uint8_t>(random.next()); });
+    };
+    spoil(database, 4096);
+    spoil(log, 32);
     return ground;
 }
 
@@ -56,6 +63,7 @@ TEST_CASE("S29 S35: a salvage cut off at any operation is completed by the next 
     CAPTURE(seed);
     const Ground ground = damaged_ground(folder / "ground", seed);
     const Bytes damaged = ground.image.durable.at(database)->durable;
+    const Bytes damaged_log = ground.image.durable.at(log)->durable;
     std::set<std::string> rescued;
     {
         Bench bench{folder / "undisturbed", ground, 1};
@@ -80,11 +88,12 @@ TEST_CASE("S29 S35: a salvage cut off at any operation is completed by the next 
                 next.open();
                 const bool sound = next.store->verify().empty();
                 const bool all = ids_in(*next.store) == rescued;
-                const bool kept = holds_file_with(next.disk.folder(), damaged);
+                const bool kept = holds_file_with(next.disk.folder(), damaged) &&
+                                  holds_file_with(next.disk.folder(), damaged_log);
                 if (sound && all && kept) {
                     return;
                 }
-                first = sound ? all ? "the damaged file is gone" : "records are missing"
+                first = sound ? all ? "a damaged file is gone" : "records are missing"
                               : "contradictions";
             } catch (const std::exception& error) {
                 first = error.what();
