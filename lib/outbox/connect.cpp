@@ -66,14 +66,19 @@ void set_profile(sqlite::Database& database, const StoreOptions& options) {
     require(database.integer("PRAGMA wal_autocheckpoint=0") == 0, "wal_autocheckpoint=0");
     database.integer("PRAGMA journal_size_limit=" + std::to_string(kept_wal_bytes));
     database.integer("PRAGMA secure_delete=ON");
-    const std::uint64_t pages =
-        std::max<std::uint64_t>(options.max_bytes / static_cast<std::uint64_t>(page_size), 64);
-    database.integer("PRAGMA max_page_count=" +
-                     std::to_string(std::min<std::uint64_t>(pages, 0xfffffffe)));
+    database.integer("PRAGMA max_page_count=" + std::to_string(quota_pages(options)));
     database.keep_wal();
 }
 
 }  // namespace
+
+std::int64_t quota_pages(const StoreOptions& options) {
+    constexpr std::uint64_t least = 64;
+    constexpr std::uint64_t most =
+        0xfffffffe - 1'000;  // SQLite's own limit, and room for a reserve
+    return static_cast<std::int64_t>(
+        std::clamp(options.max_bytes / static_cast<std::uint64_t>(page_size), least, most));
+}
 
 bool refuse_foreign(const StoreOptions& options, const Files& files) {
     if (os::file_size(files.database) == 0) {

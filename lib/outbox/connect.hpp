@@ -11,6 +11,9 @@ namespace agentsight::outbox {
 /// then used again and again. More is slower, and a growing WAL halves the commit rate.
 inline constexpr int checkpoint_frames = 256;
 
+/// StoreOptions::max_bytes in pages.
+std::int64_t quota_pages(const StoreOptions& options);
+
 /// Refuses what is not an outbox, or is of a newer schema, without writing a byte; true where the
 /// file is of the newest schema, whatever its WAL holds. Throws Error.
 bool refuse_foreign(const StoreOptions& options, const Files& files);

@@ -321,11 +321,10 @@ bool Writer::make_room(const Job& job) {
         return false;
     }
     if (quota_reached(0)) {
-        const std::int64_t pages = database_.integer("PRAGMA max_page_count");
-        const auto quota =
-            static_cast<std::int64_t>(options_.max_bytes / static_cast<std::uint64_t>(page_size));
-        if (pages <= std::max<std::int64_t>(quota, 64)) {
-            database_.integer("PRAGMA max_page_count=" + std::to_string(pages + reserved_pages));
+        const std::int64_t with_reserve = quota_pages(options_) + reserved_pages;
+        if (database_.integer("PRAGMA max_page_count") < with_reserve) {
+            database_.integer("PRAGMA max_page_count=" + std::to_string(with_reserve));
+            reserve_is_open_ = true;
             return true;
         }
     }
@@ -350,6 +349,9 @@ void Writer::transact(std::span<Job* const> jobs) {
     tables_.begin(clock_.now());
     const bool submits = std::any_of(jobs.begin(), jobs.end(),
                                      [](Job* job) { return job->kind() == Job::Kind::submit; });
+    if (submits && std::exchange(reserve_is_open_, false)) {
+        database_.integer("PRAGMA max_page_count=" + std::to_string(quota_pages(options_)));
+    }
     if (tables_.ledger().tight && submits && still_tight()) {
         throw sqlite::Failure::full("the disk is full");
     }

@@ -114,8 +114,9 @@ class Writer {
     Identities identities_;
     std::optional<os::NoFork> locked_;  ///< with the lock: all that SQLite does here is under it
     bool log_is_settled_ = false;
-    bool suspect_ = false;   ///< SQLite called the file malformed while it was open
-    int checkpoint_at_ = 0;  ///< frames
+    bool suspect_ = false;          ///< SQLite called the file malformed while it was open
+    int checkpoint_at_ = 0;         ///< frames
+    bool reserve_is_open_ = false;  ///< of this connection, beyond the quota
     bool release_ballast_ = false;
     bool ballast_back_ = false;
     std::chrono::steady_clock::time_point next_ballast_try_;
