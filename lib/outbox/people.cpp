@@ -30,7 +30,11 @@ void RecordJob::apply(Tables& tables) {
         throw Error{errc::not_found, "no record " + id_.text() + " in '" + path_ + "'"};
     }
     RowState row = existing_row(tables.database(), *key);
-    change(tables, row);
+    // Else the commit of unknown outcome did reach the disk.
+    if (row.lane != left_in_) {
+        change(tables, row);
+    }
+    left_in_ = row.lane;
     makes_work = true;
 }
 

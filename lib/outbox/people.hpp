@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,6 +24,7 @@ class RecordJob : public Job {
   private:
     core::Uuid id_;
     std::string path_;
+    std::optional<Lane> left_in_;  ///< by an earlier run
 };
 
 class RequeueJob final : public RecordJob {

@@ -152,7 +152,8 @@ bool Sweep::call(Bench& bench, const Scenario& scenario, Source source, Fault fa
     arm(bench, source, fault);
     try {
         succeeded = scenario.call(bench);
-    } catch (const Error&) {
+    } catch (const Error& error) {
+        require(error.code() != errc::refused_state, "refused for what the call itself did");
     } catch (const std::bad_alloc&) {  // no memory for an Error either
     } catch (const std::exception&) {
         expected = false;

@@ -232,7 +232,8 @@ TEST_CASE("S21: a network file system is refused before a byte is written, or us
         options.mode = OutboxMode::create;
         Outboxed{options}.submit();
         options.mode = mode;
-        CHECK(Outboxed{options}->status().accepted == 1);
+        Outboxed box{options};
+        CHECK(box->status().accepted == 1);
     }
 }
 
