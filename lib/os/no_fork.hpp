@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 namespace agentsight::os {
 
 /// While one lives, a fork(2) of any thread waits: for what must not be copied half done. SQLite
@@ -12,6 +14,22 @@ class NoFork {
     ~NoFork();
     NoFork(const NoFork&) = delete;
     NoFork& operator=(const NoFork&) = delete;
+};
+
+/// Closes what a child must not inherit open, before each fork(2) of any thread, on that thread and
+/// while nobody is inside a NoFork; who needs it next opens it again. SQLite remembers the files it
+/// has open by their inode: a child that opened one of them again would take the locks for held
+/// that are its parent's, and lose the file to the next process once its parent ends.
+class BeforeFork {
+  public:
+    explicit BeforeFork(std::function<void()> close);
+    ~BeforeFork();
+    BeforeFork(const BeforeFork&) = delete;
+    BeforeFork& operator=(const BeforeFork&) = delete;
+
+  private:
+    friend void begin_fork() noexcept;
+    std::function<void()> close_;  ///< throws nothing
 };
 
 /// What the fork's handlers call, before the descriptors' own lock and after it.

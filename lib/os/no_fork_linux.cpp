@@ -1,6 +1,10 @@
 #include "os/no_fork.hpp"
 
+#include <algorithm>
 #include <atomic>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 #include "os/process.hpp"
 
@@ -12,6 +16,17 @@ namespace {
 // which the child's thread has not, so the child could only overwrite a lock that is held.
 std::atomic<int> gate{0};
 constexpr int forking = 1 << 30;
+
+/// Locked across fork(2), so that no child finds it in the hands of a thread it has not.
+struct Closers {
+    std::mutex mutex;
+    std::vector<BeforeFork*> all;
+};
+/// Never destroyed: static objects of the application may still own some at exit.
+Closers& closers() {
+    static Closers* const made = new Closers;
+    return *made;
+}
 
 }  // namespace
 
@@ -34,6 +49,16 @@ NoFork::~NoFork() {
     }
 }
 
+BeforeFork::BeforeFork(std::function<void()> close) : close_(std::move(close)) {
+    static_cast<void>(fork_generation());
+    const std::lock_guard lock{closers().mutex};
+    closers().all.push_back(this);
+}
+BeforeFork::~BeforeFork() {
+    const std::lock_guard lock{closers().mutex};
+    std::erase(closers().all, this);
+}
+
 void begin_fork() noexcept {
     int now = gate.fetch_or(forking, std::memory_order_acquire);
     while ((now & forking) != 0) {  // another thread's fork
@@ -45,13 +70,19 @@ void begin_fork() noexcept {
         gate.wait(now);
         now = gate.load(std::memory_order_acquire);
     }
+    closers().mutex.lock();
+    for (BeforeFork* const closer : closers().all) {
+        closer->close_();
+    }
 }
 void end_fork_in_parent() noexcept {
+    closers().mutex.unlock();
     gate.store(0, std::memory_order_release);
     gate.notify_all();
 }
 /// Those that waited for it are not there.
 void end_fork_in_child() noexcept {
+    closers().mutex.unlock();
     gate.store(0, std::memory_order_relaxed);
 }
 

@@ -12,6 +12,7 @@
 #include "agentsight/outbox.hpp"
 #include "core/time.hpp"
 #include "os/lock_file.hpp"
+#include "os/no_fork.hpp"
 #include "outbox/files.hpp"
 #include "outbox/ledger.hpp"
 #include "outbox/record.hpp"
@@ -60,6 +61,7 @@ class Reader {
     const core::Clock& clock_;
     std::mutex mutex_;
     sqlite::Database database_;
+    os::BeforeFork before_fork_{[this] { database_.close(); }};
     Identities identities_;
     bool closed_ = false;
 };

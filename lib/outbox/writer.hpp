@@ -110,6 +110,7 @@ class Writer {
     std::function<void()> close_readers_;
     os::LockFile lock_file_;
     sqlite::Database database_;
+    os::BeforeFork before_fork_{[this] { database_.close(); }};
     Tables tables_;
     Identities identities_;
     std::optional<os::NoFork> locked_;  ///< with the lock: all that SQLite does here is under it

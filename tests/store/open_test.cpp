@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -367,6 +368,45 @@ TEST_CASE("S19: a child forked in the middle of commits and reads opens an outbo
         thread.join();
     }
     CHECK(refused == 0);
+    CHECK(box->verify().empty());
+}
+
+// SQLite's "dead man's switch": who finds it free takes the shared memory for nobody's, and empties
+// it (https://www.sqlite.org/walformat.html, "Recovery").
+TEST_CASE("S19: a forked child's own outbox holds its own locks, and outlives its parent's") {
+    Outboxed box;
+    box.submit();
+    static_cast<void>(box->status());
+    auto child = ChildProcess::run([&](ParentLink& link) {
+        outbox::Store own{box.options, box.clock, box.random};
+        const bool first = !own.submit(submission()).error && own.status().accepted == 2;
+        link.tell(first ? 'y' : 'n');
+        link.await();
+        return own.submit(submission()).error ? 1 : 0;
+    });
+    REQUIRE(child.await() == 'y');
+    auto holder = ChildProcess::run([&](ParentLink&) {
+        struct flock lock {};
+        lock.l_type = F_WRLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = 128;
+        lock.l_len = 1;
+        const std::string file = box.options.path.string() + "-shm";
+        const int fd = ::open(file.c_str(), O_RDWR | O_CLOEXEC);
+        const bool known = ::fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+        return known && lock.l_pid == child.pid() ? 0 : 1;
+    });
+    CHECK(holder.wait() == Ending{.code = 0});
+    box.submit();  // the parent goes on
+    box.store.reset();
+    CHECK(ChildProcess::run([&](ParentLink&) {
+              Outboxed other{box.options};
+              return other->status().accepted == 3 ? 0 : 1;
+          }).wait() == Ending{.code = 0});
+    child.say();
+    CHECK(child.wait() == Ending{.code = 0});
+    box.open();
+    CHECK(box->status().accepted == 4);
     CHECK(box->verify().empty());
 }
 
