@@ -59,6 +59,8 @@ missing_packages() {
         say libboost1.81-dev libboost1.83-dev libboost1.88-dev libboost-dev
     fi
     if ! have g++ || ! has_header sqlite3.h; then say libsqlite3-dev; fi
+    # A static link of SQLite needs it, and libsqlite3-dev does not bring it.
+    if ! have g++ || ! has_header zlib.h; then say zlib1g-dev; fi
     if ! have g++ || ! has_header openssl/ssl.h; then say libssl-dev; fi
     if ! have g++ || ! has_header nlohmann/json.hpp; then say nlohmann-json3-dev; fi
     if ! have g++ || ! has_header CLI/CLI.hpp; then say libcli11-dev; fi

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "e2e/support.hpp"
+#include "support/self_signed.hpp"
 
 using namespace agentsight;
 using namespace agentsight::test;
@@ -104,6 +105,11 @@ TEST_CASE("H36: a proxy is told where to, and never the key") {
     Options options = options_for(folder, "https://kiosk.example");
     options.credential = ApiKey{key};
     options.proxy = proxy.url();
+#ifdef WITH_TLS
+    // Some authority: a machine without any does not even ask the proxy.
+    options.ca_file = folder / "authority.pem";
+    write_identity(options.ca_file, folder / "authority.key");
+#endif
     Ear ear;
     ear.listen(options);
     ConversationManager manager{options};
