@@ -42,6 +42,7 @@ Worker::Worker(const Settings& settings, std::shared_ptr<outbox::Store> store,
 Worker::~Worker() = default;
 
 void Worker::start() {
+    left_ = false;
     try {
         thread_ = std::thread([self = shared_from_this()] {
             self->thread_id_ = std::this_thread::get_id();
@@ -49,6 +50,7 @@ void Worker::start() {
         });
         running_ = true;
     } catch (const std::system_error&) {
+        left_ = true;
         relay_->log(LogLevel::error,
                     "no thread could be started: feedback is kept, nothing is sent until the "
                     "application starts again");
@@ -202,38 +204,47 @@ void Worker::ask_to_close(steady_clock::time_point at) {
     wake();
 }
 
+/// Asks first: who closes with less patience than another binds both, and waits for neither.
 void Worker::close(milliseconds deadline) {
-    const auto at = after(deadline);
-    if (on_own_thread()) {
-        ask_to_close(at);  // without the mutex below: who holds it may be waiting for us
-        return;
-    }
-    const std::lock_guard closing(close_mutex_);
-    closed_ = true;
-    if (!thread_.joinable()) {
-        return;
-    }
     if (os::fork_generation() != fork_generation_) {
-        thread_.detach();  // it lives in the parent
+        return;  // the thread lives in the parent, and our mutex may have been held at the fork
+    }
+    const auto at = after(deadline);
+    ask_to_close(at);
+    if (!on_own_thread()) {
+        await_end(at + close_grace);
+    }
+}
+
+/// Of several who wait, the first joins the thread and the others see that done; at its
+/// deadline the first gives it up: a callback of the application, or the disk, holds it.
+void Worker::await_end(steady_clock::time_point deadline) {
+    std::unique_lock lock(mutex_);
+    if (left_) {
         return;
     }
-    ask_to_close(at);
-    bool ended = false;
-    {
-        std::unique_lock lock(mutex_);
-        ended = changed_.wait_until(lock, at + close_grace, [&] { return view_.ended; });
+    const bool ended = changed_.wait_until(lock, deadline, [&] { return view_.ended; });
+    std::thread thread = std::move(thread_);
+    if (!thread.joinable()) {
+        changed_.wait_until(lock, deadline, [&] { return left_; });
+        return;
     }
-    if (ended) {
-        thread_.join();
-    } else {
-        thread_.detach();  // a callback of the application, or the disk, holds it
-    }
+    lock.unlock();
+    ended ? thread.join() : thread.detach();
+    lock.lock();
+    left_ = true;
+    lock.unlock();
+    changed_.notify_all();
 }
 
 void Worker::shut(milliseconds deadline) {
     close(deadline);
-    if (on_own_thread() && thread_.joinable()) {
-        thread_.detach();  // inside a callback: it ends by itself, and keeps us until then
+    if (os::fork_generation() == fork_generation_ && on_own_thread()) {
+        const std::lock_guard lock(mutex_);
+        if (thread_.joinable()) {
+            thread_.detach();  // inside a callback: it ends by itself, and keeps us until then
+        }
+        left_ = true;
     }
 }
 

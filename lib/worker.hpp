@@ -66,7 +66,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
     void pause(bool paused);
     void set_credential(Credential credential);
     void network_changed();
-    /// On the worker's own thread it only asks for the end, and returns.
+    /// The earliest deadline anybody gave binds. On the worker's own thread it only asks for
+    /// the end, and returns; in a forked child it does nothing.
     void close(std::chrono::milliseconds deadline);
     /// The same for the last owner: afterwards the thread keeps itself alive, if need be.
     void shut(std::chrono::milliseconds deadline);
@@ -94,6 +95,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
 
     std::uint64_t request();
     void ask_to_close(std::chrono::steady_clock::time_point at);
+    void await_end(std::chrono::steady_clock::time_point deadline);
     bool drains();
     std::optional<bool> poll_until_drained(std::chrono::steady_clock::time_point deadline);
 
@@ -115,10 +117,10 @@ class Worker : public std::enable_shared_from_this<Worker> {
     std::atomic<bool> news_ = true;        ///< somebody changed the outbox
     std::atomic<bool> submitted_ = false;  ///< this process has
 
-    std::mutex close_mutex_;
     std::shared_ptr<Thread> loop_;
     std::thread thread_;
-    std::uint64_t fork_generation_;
+    bool left_ = true;  ///< no thread, or it is joined, or given up
+    const std::uint64_t fork_generation_;
 };
 
 }  // namespace agentsight

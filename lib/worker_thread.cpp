@@ -265,8 +265,7 @@ void Worker::Thread::take_control() {
         engine_->full_speed(control.flushes > 0);
     }
     flushes_ = control.flushes;
-    if (control.close_at && !closing_) {
-        closing_ = true;
+    if (control.close_at) {
         begin_close(*control.close_at);
     }
 }
@@ -578,8 +577,12 @@ void Worker::Thread::tidy_if_idle() {
 }
 
 void Worker::Thread::begin_close(std::chrono::steady_clock::time_point at) {
+    if (closing_ && at >= close_at_) {
+        return;
+    }
     close_at_ = at;
     timer_.cancel();
+    closing_ = true;
     if (started_) {
         engine_->pause(true);
     }

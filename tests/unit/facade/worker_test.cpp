@@ -13,12 +13,14 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "outbox/store.hpp"
 #include "relay.hpp"
 #include "settings.hpp"
 #include "store_options.hpp"
+#include "support/child_process.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/test_clock.hpp"
 #include "support/test_random.hpp"
@@ -165,4 +167,49 @@ TEST_CASE("H33: after a suspend what was in flight is unknown at once, and is no
         }
         CHECK(working.state() == RecordState::unknown);
     }
+}
+
+namespace {
+
+/// Returns once somebody has asked the worker to close.
+void wait_for_close(Worker& worker) {
+    for (bool closing = false; !closing;) {
+        QueuedSubmit submit;
+        submit.submission.feedback.conversation = {"=other"};
+        submit.submission.feedback.sentiment = Sentiment::positive;
+        submit.callback = [](std::error_code, const Receipt&) {};
+        try {
+            worker.enqueue(submit);
+        } catch (const Error& error) {
+            closing = error.code() == errc::closed;
+        }
+    }
+}
+
+}  // namespace
+
+TEST_CASE("P1: a close with less patience than another's waits for neither") {
+    TestRandom chance;
+    Working working{chance};
+    working.server.listen();
+    working.worker->network_changed();
+    CHECK(working.server.read_request().starts_with("POST "));
+    std::thread patient([&] { working.worker->close(60s); });
+    wait_for_close(*working.worker);
+    const auto start = std::chrono::steady_clock::now();
+    SUBCASE("in the same process: it binds both") {
+        working.worker->close(0ms);
+        patient.join();
+        CHECK(working.state() == RecordState::unknown);
+    }
+    SUBCASE("S19: in a child forked meanwhile, it has nothing to wait for") {
+        const Ending ending = ChildProcess::run([&](ParentLink&) {
+                                  working.worker->shut(60s);
+                                  return 0;
+                              }).wait();
+        CHECK(ending == Ending{.code = 0});
+        working.worker->close(0ms);
+        patient.join();
+    }
+    CHECK(std::chrono::steady_clock::now() - start < 15s);
 }
