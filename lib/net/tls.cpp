@@ -224,10 +224,11 @@ class Stream final : public TlsStream {
   private:
     static int judge(int accepted, X509_STORE_CTX* store);
     static int note_request(SSL*, void* self);
-    void name_host(SSL* raw) const;
+    bool name_host(SSL* raw) const;
 
     TlsClient::Impl& client_;
     ssl::stream<tcp::socket&> stream_;
+    bool host_named_ = false;
     CertificateVerdict verdict_;
     bool certificate_asked_ = false;
     bool anything_read_ = false;
@@ -239,7 +240,7 @@ Stream::Stream(TlsClient::Impl& client, tcp::socket& socket)
     SSL_set_ex_data(raw, stream_index(), this);
     SSL_set_verify(raw, SSL_VERIFY_PEER, judge);
     SSL_set_cert_cb(raw, note_request, this);
-    name_host(raw);
+    host_named_ = name_host(raw);
     X509_VERIFY_PARAM_set_time(SSL_get0_param(raw),
                                static_cast<std::time_t>(client_.verification_time() / 1'000));
     if (const Session session = client_.take_session()) {
@@ -251,7 +252,8 @@ Stream::Stream(TlsClient::Impl& client, tcp::socket& socket)
     }
 }
 
-void Stream::name_host(SSL* raw) const {
+/// False where OpenSSL cannot be told whom the certificate must name: it would take any.
+bool Stream::name_host(SSL* raw) const {
     const std::string& host = client_.options.host;
     X509_VERIFY_PARAM* const param = SSL_get0_param(raw);
     // RFC 6125, section 6.4.4: only the alternative names count, not the common name.
@@ -259,14 +261,14 @@ void Stream::name_host(SSL* raw) const {
         param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     error_code not_an_address;
     const auto address = asio::ip::make_address(host, not_an_address);
-    if (!not_an_address) {
-        X509_VERIFY_PARAM_set1_ip_asc(param, address.to_string().c_str());
-        return;  // RFC 6066, section 3: no address in the server name
+    if (!not_an_address) {  // RFC 6066, section 3: no address in the server name
+        return X509_VERIFY_PARAM_set1_ip_asc(param, address.to_string().c_str()) == 1;
     }
-    X509_VERIFY_PARAM_set1_host(param, host.c_str(), host.size());
-    // The macro SSL_set_tlsext_host_name, without its C cast.
-    SSL_ctrl(raw, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
-             const_cast<char*>(host.c_str()));
+    // No name at all would be set with success, and then be matched by every certificate.
+    return !host.empty() && X509_VERIFY_PARAM_set1_host(param, host.data(), host.size()) == 1 &&
+           // The macro SSL_set_tlsext_host_name, without its C cast.
+           SSL_ctrl(raw, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                    const_cast<char*>(host.c_str())) == 1;
 }
 
 int Stream::judge(int accepted, X509_STORE_CTX* store) {
@@ -289,6 +291,11 @@ int Stream::note_request(SSL*, void* self) {
 }
 
 asio::awaitable<TlsProblem> Stream::handshake() {
+    if (!host_named_) {
+        ERR_clear_error();
+        co_return tls_problem("no certificate could be checked for the name " +
+                              core::printable(client_.options.host, 120));
+    }
     error_code error;
     co_await stream_.async_handshake(ssl::stream_base::client,
                                      asio::redirect_error(asio::use_awaitable, error));

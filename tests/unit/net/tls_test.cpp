@@ -132,6 +132,25 @@ TEST_CASE("H21: a table of certificates, each with its class and its words") {
     }
 }
 
+TEST_CASE("H21: where OpenSSL cannot be told the host, no certificate is good enough") {
+    const std::string unnameable[] = {"", ".", {"kiosk.example\0x", 15}, "::ffff:127.0.0.1%1"};
+    for (const std::string& host : unnameable) {
+        CAPTURE(host);
+        Bench bench;
+        const Identity identity = bench.signed_for("DNS:kiosk.example");
+        ServerTls tls;
+        tls.identity = &identity;
+        ScriptedServer server{bench.context, answer_all, tls};
+        auto options = bench.options(server);
+        options.endpoint.host = host;
+        options.proxy = "direct";
+        Transport transport{bench.context, options, bench.clock};
+        const Evidence evidence = run(bench.context, transport.connect());
+        CHECK(evidence.failure == Failure::tls);
+        CHECK(has(evidence.detail, "no certificate could be checked"));
+    }
+}
+
 TEST_CASE("a certificate of another authority, or of none, is refused") {
     Bench bench;
     const Identity stranger = make_identity({.common_name = "Stranger", .authority = true});
