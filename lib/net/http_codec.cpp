@@ -269,8 +269,10 @@ class ResponseReader::Impl {
                                                 core::printable(encoding, 40) +
                                                 "), which was not asked for");
         }
-        if (head.count(http::field::transfer_encoding) > 1 ||
-            (parser_->chunked() && !same(text(head, http::field::transfer_encoding), "chunked"))) {
+        // RFC 9112, sections 6.1 and 6.3: beside another coding a length does not count.
+        const auto codings = head.count(http::field::transfer_encoding);
+        if (codings > 1 ||
+            (codings == 1 && !same(text(head, http::field::transfer_encoding), "chunked"))) {
             return fail(Failure::malformed, "the answer has a transfer encoding besides chunked");
         }
         if (parser_->need_eof() && !parser_->is_done()) {

@@ -202,6 +202,15 @@ TEST_CASE("H20: two lengths, a length beside chunks, two encodings are malformed
               .failure == Failure::malformed);
     CHECK(read("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n").failure ==
           Failure::malformed);
+    for (const std::string coding : {"gzip", "identity", "", "chunked, gzip", "chunked;q=1"}) {
+        CAPTURE(coding);
+        const std::string field = "Transfer-Encoding: " + coding + "\r\n";
+        const std::string length = "Content-Length: 9\r\n";
+        for (const std::string& fields : {field + length, length + field}) {
+            CHECK(read("HTTP/1.1 201 Created\r\n" + fields + "\r\n{\"id\":10}").failure ==
+                  Failure::malformed);
+        }
+    }
     CHECK(read("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n").failure == Failure::malformed);
     CHECK(read("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n").failure ==
           Failure::malformed);
