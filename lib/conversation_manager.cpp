@@ -54,6 +54,11 @@ class ConversationManager::Impl {
                 worker->work_committed();
             }
         };
+        if (relay_->listens()) {
+            store.on_submitted = [relay = relay_](const core::Uuid& id) noexcept {
+                relay->submitted(id);
+            };
+        }
         store.on_event = [relay = relay_](const Event& event) { relay->post(event); };
         store_ = std::make_shared<outbox::Store>(std::move(store), system_clock(), system_random());
         worker_ =
@@ -112,8 +117,8 @@ class ConversationManager::Impl {
             throw Error(static_cast<errc>(result.error.value()), result.message, receipt.id);
         }
         if (result.stored && relay_->listens()) {
-            relay_->post(event::Submitted{receipt.id});
-            worker_->wake();
+            relay_->log_submitted(receipt.id);
+            worker_->wake();  // a worker that does not drain has the event to tell, all the same
         }
         return receipt;
     }

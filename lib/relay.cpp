@@ -1,6 +1,5 @@
 #include "relay.hpp"
 
-#include <string>
 #include <utility>
 
 namespace agentsight {
@@ -56,14 +55,49 @@ struct Describe {
 
 }  // namespace
 
+Relay::Item::Item(std::function<void()> given, std::atomic<std::size_t>* count)
+    : call(std::move(given)), counted(count) {
+    if (counted) {
+        ++*counted;
+    }
+}
+
+Relay::Item::~Item() {
+    if (counted) {
+        --*counted;
+    }
+}
+
+Relay::Item::Item(Item&& other) noexcept
+    : call(std::move(other.call)), counted(std::exchange(other.counted, nullptr)) {}
+
+/// An item in the application's loop. It runs once, also where dispatch kept it and threw.
+struct Relay::Task {
+    Task(std::shared_ptr<Relay> owner, Item& given)
+        : relay(std::move(owner)), item(std::move(given)) {}
+
+    void run() noexcept {
+        if (!begun.exchange(true)) {
+            relay->invoke(item);
+        }
+    }
+
+    const std::shared_ptr<Relay> relay;
+    const Item item;
+    std::atomic<bool> begun = false;
+};
+
 Relay::Relay(Observer observer, LogSink log, std::function<void(std::function<void()>)> dispatch)
     : observer_(std::move(observer)), log_(std::move(log)), dispatch_(std::move(dispatch)) {}
 
-void Relay::post(Event event) {
+void Relay::describe(const Event& event) {
     if (log_) {
         const Line line = std::visit(Describe{}, event);
         log(line.level, line.text);
     }
+}
+
+void Relay::enqueue(Event event) {
     if (!observer_) {
         return;
     }
@@ -72,55 +106,88 @@ void Relay::post(Event event) {
         ++dropped_;
         return;
     }
-    ++events_queued_;
-    queue_.emplace_back([this, event = std::move(event)] { observer_(event); });
+    queue_.emplace_back([this, event = std::move(event)] { observer_(event); }, &events_queued_);
+}
+
+void Relay::post(Event event) noexcept {
+    try {
+        describe(event);
+        enqueue(std::move(event));
+    } catch (...) {
+        ++dropped_;
+    }
+}
+
+void Relay::submitted(const core::Uuid& id) noexcept {
+    try {
+        enqueue(event::Submitted{id.text()});
+    } catch (...) {
+        ++dropped_;
+    }
+}
+
+void Relay::log_submitted(const std::string& id) noexcept {
+    try {
+        describe(event::Submitted{id});
+    } catch (...) {
+        // A line less, of a sink that hears everything.
+    }
 }
 
 void Relay::call(std::function<void()> callback) {
     const std::lock_guard lock(mutex_);
-    queue_.push_back(std::move(callback));
+    queue_.emplace_back(std::move(callback), nullptr);
 }
 
-void Relay::run() {
-    std::deque<std::function<void()>> ready;
-    std::uint64_t dropped = 0;
+void Relay::run() noexcept {
     {
         const std::lock_guard lock(mutex_);
-        ready.swap(queue_);
-        events_queued_ = 0;
-        dropped = std::exchange(dropped_, 0);
+        ready_.swap(queue_);
     }
-    for (std::function<void()>& callback : ready) {
-        hand_over(std::move(callback));
+    for (Item& item : ready_) {
+        hand_over(std::move(item));
     }
-    if (dropped != 0) {
-        post(event::Alarm{std::to_string(dropped) + " events were dropped: the observer is slow"});
+    ready_.clear();
+    if (dropped_ != 0 && !tells_dropped_.exchange(true)) {
+        hand_over({[this] { tell_dropped(); }, nullptr});
     }
 }
 
-void Relay::hand_over(std::function<void()> callback) noexcept {
-    try {
-        if (dispatch_) {
-            dispatch_([self = shared_from_this(), callback = std::move(callback)] {
-                try {
-                    callback();
-                } catch (...) {
-                    self->note_exception();
-                }
-            });
-        } else {
-            callback();
+/// One alarm at a time: it tells of all that were dropped until it runs.
+void Relay::tell_dropped() {
+    tells_dropped_ = false;
+    const Event event = event::Alarm{std::to_string(dropped_.exchange(0)) +
+                                     " events were dropped: the observer is slow"};
+    describe(event);
+    if (observer_) {
+        observer_(event);
+    }
+}
+
+void Relay::hand_over(Item item) noexcept {
+    std::shared_ptr<Task> task;
+    if (dispatch_) {
+        try {
+            task = std::make_shared<Task>(shared_from_this(), item);
+            dispatch_([task] { task->run(); });
+            return;
+        } catch (...) {
+            note_exception();
         }
+    }
+    task ? task->run() : invoke(item);
+}
+
+void Relay::invoke(const Item& item) noexcept {
+    try {
+        item.call();
     } catch (...) {
         note_exception();
     }
 }
 
 void Relay::note_exception() noexcept {
-    {
-        const std::lock_guard lock(mutex_);
-        ++exceptions_;
-    }
+    ++exceptions_;
     log(LogLevel::error, "a callback of the application threw an exception: it was ignored");
 }
 
@@ -138,11 +205,6 @@ void Relay::log(LogLevel level, std::string_view line) noexcept {
         // A sink that throws has nowhere to be reported.
     }
     logging = false;
-}
-
-std::uint64_t Relay::exceptions() const {
-    const std::lock_guard lock(mutex_);
-    return exceptions_;
 }
 
 }  // namespace agentsight

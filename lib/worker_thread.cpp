@@ -305,8 +305,8 @@ void Worker::Thread::answer(ConversationManager::SubmitCallback& callback,
     try {
         const Receipt receipt{result.has_id ? result.id.text() : std::string(),
                               !result.error && result.stored};
-        if (receipt.stored && worker_.relay_->listens()) {
-            worker_.relay_->post(event::Submitted{receipt.id});
+        if (receipt.stored) {
+            worker_.relay_->log_submitted(receipt.id);
         }
         worker_.relay_->call(
             [callback, error = result.error, receipt] { callback(error, receipt); });

@@ -158,7 +158,8 @@ struct Options {
     bool allow_network_file_system = false;
 
     /// Where callbacks and observer events run, for instance asio::post into the
-    /// application's own loop. Empty: on the worker's thread.
+    /// application's own loop. Empty: on the worker's thread; there, too, what this refuses by
+    /// an exception. At most 65,536 events wait in that loop; more are dropped, and told.
     std::function<void(std::function<void()>)> dispatch;
 
     /// Called with each event, one at a time, in order; see `dispatch`. Exceptions

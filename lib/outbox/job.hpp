@@ -26,6 +26,8 @@ class Job {
     Job& operator=(const Job&) = delete;
 
     virtual void apply(Tables& tables) = 0;
+    /// Once it is committed, before anybody is told of it and before the next commit.
+    virtual void committed() noexcept {}
 
     Kind kind() const { return kind_; }
     /// In records.

@@ -192,7 +192,7 @@ class Store::Impl {
     }
 
     void submit(std::span<const Submission> submissions, std::vector<SubmitResult>& results) {
-        SubmitJob job{submissions, random};
+        SubmitJob job{submissions, random, options.on_submitted};
         std::optional<Error> error;
         try {
             run(job);

@@ -14,6 +14,7 @@
 #include "agentsight/outbox.hpp"
 #include "core/random.hpp"
 #include "core/time.hpp"
+#include "core/uuid.hpp"
 #include "outbox/record.hpp"
 #include "outbox/schema_version.hpp"
 
@@ -34,6 +35,9 @@ struct StoreOptions {
 
     /// After every commit that makes work for the drainer, before anybody is told of it.
     std::function<void()> on_work;
+    /// Each record once it is stored, before the drainer can claim it, and so with the outbox
+    /// locked: it must not call the store, nor throw.
+    std::function<void(const core::Uuid& id)> on_submitted;
     /// Things to tell people: salvage, dropped records. Called without locks held.
     std::function<void(const Event&)> on_event;
 };

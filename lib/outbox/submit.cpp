@@ -34,10 +34,12 @@ void drop(Tables& tables, std::int64_t key) {
 
 }  // namespace
 
-SubmitJob::SubmitJob(std::span<const Submission> submissions, core::Random& random)
+SubmitJob::SubmitJob(std::span<const Submission> submissions, core::Random& random,
+                     const OnSubmitted& on_submitted)
     : Job(Kind::submit, submissions.size(), text_bytes(submissions)),
       submissions_(submissions),
       random_(random),
+      on_submitted_(on_submitted),
       results_(submissions.size()) {
     for (std::size_t i = 0; i < submissions.size(); ++i) {
         if (submissions[i].id) {
@@ -54,6 +56,17 @@ void SubmitJob::apply(Tables& tables) {
         apply_one(tables, submissions_[i], results_[i]);
     }
     ran_before_ = true;
+}
+
+void SubmitJob::committed() noexcept {
+    if (!on_submitted_) {
+        return;
+    }
+    for (const SubmitResult& result : results_) {
+        if (result.stored) {
+            on_submitted_(result.id);
+        }
+    }
 }
 
 void SubmitJob::apply_one(Tables& tables, const Submission& submission, SubmitResult& result) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -14,9 +15,13 @@ namespace agentsight::outbox {
 /// again.
 class SubmitJob final : public Job {
   public:
-    SubmitJob(std::span<const Submission> submissions, core::Random& random);
+    using OnSubmitted = std::function<void(const core::Uuid&)>;  ///< see StoreOptions
+
+    SubmitJob(std::span<const Submission> submissions, core::Random& random,
+              const OnSubmitted& on_submitted);
 
     void apply(Tables& tables) override;
+    void committed() noexcept override;
 
     std::span<SubmitResult> results() { return results_; }
 
@@ -26,6 +31,7 @@ class SubmitJob final : public Job {
 
     std::span<const Submission> submissions_;
     core::Random& random_;
+    const OnSubmitted& on_submitted_;
     std::vector<SubmitResult> results_;
     bool ran_before_ = false;
 };

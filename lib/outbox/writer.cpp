@@ -237,6 +237,11 @@ std::vector<Job*> Writer::commit(std::span<Job* const> jobs,
             job->error = std::make_exception_ptr(error);
         }
     }
+    for (Job* job : jobs) {
+        if (!job->error) {
+            job->committed();
+        }
+    }
     const bool work = std::any_of(jobs.begin(), jobs.end(),
                                   [](Job* job) { return job->makes_work && !job->error; });
     if (work && before_telling) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdlib>
 #include <future>
 #include <nlohmann/json.hpp>
@@ -386,6 +387,8 @@ TEST_CASE("observers see what happened, in order, through dispatch where it is s
     Options options = options_for(folder, server.url());
     std::mutex mutex;
     std::vector<std::function<void()>> loop;
+    constexpr std::size_t records = 50;
+    std::vector<std::string> ids;
     std::vector<std::string> seen;
     SUBCASE("on the worker's thread") {}
     SUBCASE("through dispatch") {
@@ -396,15 +399,17 @@ TEST_CASE("observers see what happened, in order, through dispatch where it is s
     }
     options.observer = [&](const Event& event) {
         if (std::holds_alternative<event::Submitted>(event)) {
-            seen.push_back("submitted");
+            seen.push_back("submitted " + std::get<event::Submitted>(event).id);
         } else if (std::holds_alternative<event::Delivered>(event)) {
-            seen.push_back("delivered");
+            seen.push_back("delivered " + std::get<event::Delivered>(event).id);
         }
     };
     {
         ConversationManager manager{options};
-        const Receipt receipt = manager.submit_feedback("conv", "positive");
-        CHECK(manager.wait(receipt.id, patience) == RecordState::delivered);
+        for (std::size_t i = 0; i < records; ++i) {
+            ids.push_back(manager.submit_feedback(std::to_string(i), "positive").id);
+        }
+        CHECK(manager.flush(patience));
         manager.close(5s);
     }
     if (options.dispatch) {
@@ -413,9 +418,11 @@ TEST_CASE("observers see what happened, in order, through dispatch where it is s
     for (auto& task : loop) {
         task();
     }
-    CHECK(seen.size() == 2);
-    CHECK(std::set<std::string>(seen.begin(), seen.end()) ==
-          std::set<std::string>{"submitted", "delivered"});
+    CHECK(seen.size() == 2 * records);
+    for (const std::string& id : ids) {  // whoever was slow to tell it, the submit came first
+        const auto submitted = std::find(seen.begin(), seen.end(), "submitted " + id);
+        CHECK(std::find(submitted, seen.end(), "delivered " + id) != seen.end());
+    }
 }
 
 TEST_CASE("a record submitted by another process is sent promptly by the drainer") {

@@ -1,7 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "relay.hpp"
@@ -49,9 +51,79 @@ TEST_CASE("a slow observer costs bounded memory and is told what it missed") {
         relay->post(event::Submitted{"x"});
     }
     relay->run();
-    CHECK(seen == Relay::max_queued);
-    relay->run();
+    CHECK(seen == Relay::max_queued + 1);  // at once: after a close there is no other run
     CHECK(alarm.find("7 events") != std::string::npos);
+}
+
+TEST_CASE("a loop of the application's that stands still holds a bounded number of events") {
+    std::vector<std::function<void()>> loop;
+    std::vector<Event> seen;
+    const auto relay = std::make_shared<Relay>(
+        [&](const Event& event) { seen.push_back(event); }, LogSink{},
+        [&](std::function<void()> task) { loop.push_back(std::move(task)); });
+    for (std::size_t i = 0; i < Relay::max_queued; ++i) {
+        relay->post(event::Submitted{"x"});
+        relay->run();
+    }
+    int callbacks = 0;
+    for (int i = 0; i < 3; ++i) {
+        relay->post(event::Submitted{"dropped"});
+        relay->call([&] { ++callbacks; });
+        relay->run();
+    }
+    CHECK(loop.size() == Relay::max_queued + 3 + 1);  // the callbacks, and one alarm
+    const auto go_on = [&] {
+        for (const auto& task : std::exchange(loop, {})) {
+            task();
+        }
+    };
+    go_on();
+    CHECK(callbacks == 3);
+    REQUIRE(seen.size() == Relay::max_queued + 1);
+    REQUIRE(std::holds_alternative<event::Alarm>(seen.back()));
+    CHECK(std::get<event::Alarm>(seen.back()).detail.starts_with("3 events"));
+
+    SUBCASE("and takes more once it goes on") {}
+    SUBCASE("also where it throws away what it holds") {
+        for (std::size_t i = 0; i < Relay::max_queued; ++i) {
+            relay->post(event::Submitted{"x"});
+        }
+        relay->run();
+        loop.clear();
+    }
+    seen.clear();
+    relay->post(event::Submitted{"again"});
+    relay->run();
+    go_on();
+    REQUIRE(seen.size() == 1);
+    CHECK(std::holds_alternative<event::Submitted>(seen.front()));
+}
+
+TEST_CASE("what dispatch refuses by an exception runs all the same, and once") {
+    std::vector<std::function<void()>> loop;
+    bool keeps = false;
+    SUBCASE("it threw before it took the task") {}
+    SUBCASE("it took the task and threw") {
+        keeps = true;
+    }
+    int events = 0;
+    int callbacks = 0;
+    const auto relay = std::make_shared<Relay>([&](const Event&) { ++events; }, LogSink{},
+                                               [&](std::function<void()> task) {
+                                                   if (keeps) {
+                                                       loop.push_back(std::move(task));
+                                                   }
+                                                   throw std::runtime_error("no loop");
+                                               });
+    relay->post(event::Submitted{"x"});
+    relay->call([&] { ++callbacks; });
+    relay->run();
+    for (const auto& task : loop) {
+        task();
+    }
+    CHECK(events == 1);
+    CHECK(callbacks == 1);
+    CHECK(relay->exceptions() == 2);
 }
 
 TEST_CASE("what was handed to the application's loop runs after the relay's owner is gone") {

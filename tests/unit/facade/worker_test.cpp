@@ -15,6 +15,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "outbox/store.hpp"
 #include "relay.hpp"
@@ -212,4 +213,27 @@ TEST_CASE("P1: a close with less patience than another's waits for neither") {
         patient.join();
     }
     CHECK(std::chrono::steady_clock::now() - start < 15s);
+}
+
+TEST_CASE("a record is told as submitted before the drainer hears of it") {
+    const TemporaryFolder folder;
+    TestClock clock;
+    TestRandom random;
+    std::vector<std::string> told;
+    auto options = store_options(folder.path() / "feedback.db", OutboxMode::create, Options{});
+    options.on_submitted = [&](const core::Uuid& id) { told.push_back(id.text()); };
+    options.on_work = [&] { told.push_back("work"); };
+    outbox::Store store{std::move(options), clock, random};
+    std::vector<outbox::Submission> two(2);
+    for (outbox::Submission& submission : two) {
+        submission.feedback.conversation = {"=conv"};
+        submission.feedback.sentiment = Sentiment::positive;
+    }
+    const auto results = store.submit_many(two);
+    const std::vector<std::string> expected{results[0].id.text(), results[1].id.text(), "work"};
+    CHECK(told == expected);
+    two.resize(1);
+    two[0].id = results[0].id;
+    CHECK_FALSE(store.submit(two[0]).stored);  // the same again: nothing to tell
+    CHECK(told == expected);
 }
