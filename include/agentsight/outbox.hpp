@@ -154,7 +154,8 @@ class AGENTSIGHT_API Outbox {
 
     /// What contradicts itself, a sentence each, never with a record's text: SQLite's own
     /// check of the file, the ledger against a recount, the order of conversations. Empty:
-    /// all is well. Reads every record, in one read transaction.
+    /// all is well. Reads every record, in short read transactions. SQLite's check is one long
+    /// read: given up, and all else done, where others write more than 8 MiB meanwhile.
     std::vector<std::string> verify() const;
 
     /// Removes the history of records delivered, or discarded, before `before`, and with it

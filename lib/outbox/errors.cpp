@@ -31,6 +31,7 @@ Advice advice(sqlite::Trouble trouble) {
             return {errc::damaged, "run `agentsight-outbox salvage`"};
         case Trouble::io:
         case Trouble::constraint:
+        case Trouble::interrupted:
         case Trouble::other:
             break;
     }

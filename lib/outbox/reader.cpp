@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
+#include <condition_variable>
 #include <limits>
+#include <thread>
 
 #include "os/no_fork.hpp"
 #include "os/process.hpp"
@@ -341,11 +344,87 @@ std::optional<std::string> Reader::known_row(const core::ConversationKey& conver
     });
 }
 
+namespace {
+
+/// What others may write while SQLite checks the whole file, which is one read and keeps the WAL
+/// from being used again: some seconds of a busy application, and no more of a disk.
+constexpr std::uint64_t most_growth = std::uint64_t{8} << 20;
+
+/// Interrupts a read that is in the way for too long.
+class GrowthWatch {
+  public:
+    GrowthWatch(sqlite::Database& database, const std::filesystem::path& wal)
+        : database_(database), wal_(wal), most_(os::file_size(wal) + most_growth) {
+        thread_ = std::thread([this] { run(); });
+    }
+    ~GrowthWatch() {
+        {
+            const std::lock_guard lock{mutex_};
+            stopping_ = true;
+        }
+        stop_.notify_all();
+        thread_.join();
+    }
+    GrowthWatch(const GrowthWatch&) = delete;
+    GrowthWatch& operator=(const GrowthWatch&) = delete;
+
+  private:
+    void run() {
+        constexpr std::chrono::milliseconds every{10};
+        std::unique_lock lock{mutex_};
+        while (!stop_.wait_for(lock, every, [this] { return stopping_; })) {
+            if (os::file_size(wal_) > most_) {
+                database_.interrupt();
+            }
+        }
+    }
+
+    sqlite::Database& database_;
+    const std::filesystem::path& wal_;
+    const std::uint64_t most_;
+    std::mutex mutex_;
+    std::condition_variable stop_;
+    bool stopping_ = false;
+    std::thread thread_;
+};
+
+/// Short reads one after the other keep the WAL from beginning anew too, as one is almost always
+/// under way: where it grows, nobody reads for a moment.
+class GrowthPause {
+  public:
+    explicit GrowthPause(const std::filesystem::path& wal) : wal_(wal), size_(os::file_size(wal)) {}
+
+    void between_reads() {
+        constexpr std::uint64_t some = std::uint64_t{1} << 20;
+        constexpr std::chrono::milliseconds moment{20};
+        if (os::file_size(wal_) > size_ + some) {
+            std::this_thread::sleep_for(moment);
+            size_ = os::file_size(wal_);
+        }
+    }
+
+  private:
+    const std::filesystem::path& wal_;
+    std::uint64_t size_;
+};
+
+}  // namespace
+
 std::vector<std::string> Reader::verify() {
-    return read("verify", [&](sqlite::Database& database) {
-        const Snapshot snapshot{database};
-        return find_contradictions(database);
+    Verification verification;
+    read("verify", [&](sqlite::Database& database) {
+        const GrowthWatch watch{database, files_.wal};
+        verification.check_file(database);
     });
+    GrowthPause pause{files_.wal};
+    while (!verification.done()) {
+        pause.between_reads();
+        read("verify", [&](sqlite::Database& database) {
+            const Snapshot snapshot{database};
+            verification.step(database);
+        });
+    }
+    return verification.take();
 }
 
 }  // namespace agentsight::outbox

@@ -25,8 +25,8 @@ constexpr const char* select_first =
     "SELECT " AGENTSIGHT_STATE_COLUMNS " FROM record ORDER BY key LIMIT 1";
 constexpr const char* select_last =
     "SELECT " AGENTSIGHT_STATE_COLUMNS " FROM record ORDER BY key DESC LIMIT 1";
-constexpr const char* select_all =
-    "SELECT " AGENTSIGHT_STATE_COLUMNS ", comment, metadata FROM record ORDER BY key";
+constexpr const char* select_behind =
+    "SELECT " AGENTSIGHT_STATE_COLUMNS ", comment, metadata FROM record WHERE key > ? ORDER BY key";
 constexpr int comment_column = 34;
 
 #undef AGENTSIGHT_STATE_COLUMNS
@@ -413,21 +413,17 @@ std::int64_t checksum(const RowState& row) {
     return hash.result();
 }
 
-bool rows_are_sound(sqlite::Database& database) {
-    const Salt salt = read_ledger(database).salt;
-    sqlite::Rows rows = database.query(select_all);
-    try {
-        while (rows.next()) {
-            const RowState row = state_of(rows);
-            require_text(row, {rows.text(comment_column), rows.text(comment_column + 1)}, salt);
+void visit_rows(sqlite::Database& database, std::int64_t after, const Salt& salt,
+                const std::function<bool(const RowState&, const Text&)>& visit) {
+    sqlite::Rows rows = database.query(select_behind, after);
+    while (rows.next()) {
+        const RowState row = state_of(rows);
+        const Text text{rows.text(comment_column), rows.text(comment_column + 1)};
+        require_text(row, text, salt);
+        if (!visit(row, text)) {
+            return;
         }
-    } catch (const sqlite::Failure& failure) {
-        if (failure.trouble() != sqlite::Trouble::damaged) {
-            throw;
-        }
-        return false;
     }
-    return true;
 }
 
 }  // namespace agentsight::outbox

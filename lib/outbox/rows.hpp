@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -111,7 +112,9 @@ std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uui
 std::int64_t fingerprint(const core::Feedback& feedback, const Salt& salt);
 /// Of everything in a row but the text, which its fingerprint stands for.
 std::int64_t checksum(const RowState& row);
-/// Whether every row and its text are as they were written. Reads everything.
-bool rows_are_sound(sqlite::Database& database);
+/// The rows behind a key with their texts, in order, until `visit` says false. Throws
+/// sqlite::Failure (damaged) at the first that is not as it was written.
+void visit_rows(sqlite::Database& database, std::int64_t after, const Salt& salt,
+                const std::function<bool(const RowState&, const Text&)>& visit);
 
 }  // namespace agentsight::outbox

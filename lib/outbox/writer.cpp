@@ -39,6 +39,7 @@ bool storage_is_at_fault(const sqlite::Failure& failure) {
     switch (failure.trouble()) {
         case sqlite::Trouble::full:
         case sqlite::Trouble::constraint:
+        case sqlite::Trouble::interrupted:
         case sqlite::Trouble::other:
             return false;  // perhaps only for this job
         default:

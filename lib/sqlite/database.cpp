@@ -194,6 +194,10 @@ void Database::roll_back() noexcept {
     }
 }
 
+void Database::interrupt() noexcept {
+    sqlite3_interrupt(handle_);
+}
+
 std::int64_t Database::changes() const noexcept {
     return sqlite3_changes64(handle_);
 }

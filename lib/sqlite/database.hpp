@@ -64,6 +64,9 @@ class Database {
     /// Ends the transaction, where there is one. Where even that fails (it takes memory), the
     /// connection is closed, which ends it too: no Rows may be in use.
     void roll_back() noexcept;
+    /// Ends the statement that runs, in a Failure (interrupted). The one member that another
+    /// thread may call, while the connection stays open.
+    void interrupt() noexcept;
     /// Rows changed by the last statement.
     std::int64_t changes() const noexcept;
     /// Differs from an earlier value where anyone changed the file since; own commits count.

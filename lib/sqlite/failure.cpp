@@ -63,6 +63,8 @@ Trouble Failure::trouble() const noexcept {
             return is_no_space(system_errno_) ? Trouble::full : Trouble::io;
         case SQLITE_CONSTRAINT:
             return Trouble::constraint;
+        case SQLITE_INTERRUPT:
+            return Trouble::interrupted;
         default:
             return Trouble::other;
     }

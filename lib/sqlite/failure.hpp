@@ -15,6 +15,7 @@ enum class Trouble {
     damaged,  ///< malformed, or not a database at all
     io,       ///< the storage failed; the outcome of a commit is then unknown
     constraint,
+    interrupted,  ///< by Database::interrupt()
     other,
 };
 

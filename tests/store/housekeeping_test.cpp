@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <thread>
 
@@ -246,4 +247,69 @@ TEST_CASE("verify names what contradicts itself") {
     // What contradicts itself is salvaged on demand.
     CHECK(!salvage(box.options.path).moved_to.empty());
     CHECK(box->verify().empty());
+}
+
+TEST_CASE("verify finds nothing wrong while others write, and lets the WAL begin anew") {
+    Outboxed box{relaxed()};
+    std::vector<outbox::Submission> many(256, submission("c", std::string(1'000, 'x')));
+    for (int i = 0; i < 160; ++i) {
+        box->submit_many(many, many.size());
+    }
+    outbox::StoreOptions options = relaxed();
+    options.path = box.options.path;
+    TestClock clock;
+    TestRandom random{11};
+    outbox::Store other{options, clock, random};
+    std::atomic<bool> stopping{false};
+    std::uintmax_t largest_wal = 0;
+    std::thread writer{[&] {
+        for (int i = 0; !stopping; ++i) {
+            box.submit("d" + std::to_string(i % 100), std::string(1'000, 'y'));
+            largest_wal = std::max(largest_wal, fs::file_size(box.options.path.string() + "-wal"));
+        }
+    }};
+    const std::vector<std::string> findings = other.verify();
+    stopping = true;
+    writer.join();
+    CHECK(findings == std::vector<std::string>{});
+    CHECK(largest_wal < (std::uintmax_t{16} << 20));
+}
+
+TEST_CASE("verify finds nothing wrong while records are delivered, purged and dropped") {
+    outbox::StoreOptions options = relaxed();
+    options.keep_delivered = 300;
+    Outboxed box{options};
+    box.become_drainer();
+    std::vector<outbox::Submission> many;
+    for (int i = 0; i < 256; ++i) {
+        many.push_back(submission("c" + std::to_string(i)));
+    }
+    for (int i = 0; i < 20; ++i) {
+        box->submit_many(many, many.size());
+    }
+    std::atomic<bool> done{false};
+    std::thread drainer{[&] {
+        deliver_all(box);
+        done = true;
+    }};
+    std::vector<std::string> findings;
+    while (!done && findings.empty()) {
+        findings = box->verify();
+    }
+    drainer.join();
+    CHECK(findings == std::vector<std::string>{});
+    CHECK(box->verify().empty());
+}
+
+TEST_CASE("verify names a record that is missing, and one that is too many") {
+    Outboxed box{relaxed()};
+    box.submit("c1", "one");
+    box.submit("c2", "two");
+    box.submit("c3", "three");
+    {
+        RawDatabase raw{box.options.path};
+        raw.run("DELETE FROM record WHERE key = 2");
+    }
+    CHECK(box->verify() ==
+          std::vector<std::string>{"the ledger says accepted 3, the records say 2"});
 }
