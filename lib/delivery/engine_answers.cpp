@@ -119,6 +119,14 @@ void Engine::Impl::note_date(const core::Evidence& evidence) {
     server_date_ = evidence.date;
 }
 
+outbox::Settlement Engine::Impl::decision_about(const outbox::ClaimedRecord& record) {
+    Settlement settlement;
+    settlement.key = record.key;
+    settlement.attempt = record.attempt_began;
+    settlement.refusals = record.refusals;
+    return settlement;
+}
+
 void Engine::Impl::settle(Settlement settlement) {
     if (pending_.empty()) {
         pending_since_ = now_;
@@ -143,11 +151,9 @@ void Engine::Impl::send_finished(Flight flight, const core::Evidence& evidence) 
         give_back(record, now_);  // it went out under a credential that has been replaced
         return;
     }
-    Settlement settlement;
-    settlement.key = record.key;
+    Settlement settlement = decision_about(record);
     settlement.to = Settlement::To::waiting;
     settlement.due = now_;
-    settlement.refusals = record.refusals;
     if (outcome.what != Class::link_down) {  // the hold tells of that, not the record
         settlement.last_error = outcome.detail;
         settlement.note = note_of(evidence, outcome);

@@ -150,6 +150,7 @@ class Engine::Impl {
     void unhold(HoldReason reason, bool by_itself);
     void answered_by_api();
     void link_failed(const std::string& detail);
+    static Settlement decision_about(const outbox::ClaimedRecord& record);
     void settle(Settlement settlement);
     void note_date(const core::Evidence& evidence);
     void note_exchange(const core::Evidence& evidence);

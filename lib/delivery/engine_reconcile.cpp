@@ -148,11 +148,9 @@ void Engine::Impl::look_again_later(const Reading& reading) {
 
 outbox::Settlement Engine::Impl::still_unknown(const outbox::ClaimedRecord& record,
                                                std::int64_t wait_ms) const {
-    Settlement settlement;
-    settlement.key = record.key;
+    Settlement settlement = decision_about(record);
     settlement.to = Settlement::To::unknown;
     settlement.due = now_ + wait_ms;
-    settlement.refusals = record.refusals;
     settlement.looks = record.looks;
     settlement.first_absent = record.first_absent;
     settlement.attempt_ended = record.attempt_ended;
@@ -279,8 +277,7 @@ Engine::Impl::Evaluation Engine::Impl::evaluate(const Reading& reading) {
 
 void Engine::Impl::found(const outbox::ClaimedRecord& record, const Match& match,
                          core::UtcMs date) {
-    Settlement settlement;
-    settlement.key = record.key;
+    Settlement settlement = decision_about(record);
     settlement.to = Settlement::To::delivered;
     settlement.server_id = match.server_id;
     settlement.server_time = match.server_time.value_or(date);
@@ -308,18 +305,15 @@ void Engine::Impl::not_there(const outbox::ClaimedRecord& record, const Verdict&
         send_again(record, false);
         return;
     }
-    Settlement settlement;
-    settlement.key = record.key;
+    Settlement settlement = decision_about(record);
     settlement.to = Settlement::To::dead;
-    settlement.refusals = record.refusals;
     tell_once_committed(event::DeadLetter{record.id.text(), *record.last_status,
                                           "the server fails at this feedback again and again"});
     settle(std::move(settlement));
 }
 
 void Engine::Impl::send_again(const outbox::ClaimedRecord& record, bool possible_duplicate) {
-    Settlement settlement;
-    settlement.key = record.key;
+    Settlement settlement = decision_about(record);
     settlement.to = Settlement::To::waiting;
     settlement.due = now_;
     if (record.last_status && *record.last_status >= 500) {
@@ -334,7 +328,6 @@ void Engine::Impl::send_again(const outbox::ClaimedRecord& record, bool possible
             settlement.behind = true;
         }
     }
-    settlement.refusals = record.refusals;
     settlement.possible_duplicate = possible_duplicate;
     settle(std::move(settlement));
 }

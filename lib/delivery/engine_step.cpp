@@ -307,11 +307,9 @@ void Engine::Impl::take_claims(std::vector<outbox::ClaimedRecord> claimed) {
 }
 
 void Engine::Impl::give_back(const outbox::ClaimedRecord& record, core::OutboxMs due) {
-    Settlement settlement;
-    settlement.key = record.key;
+    Settlement settlement = decision_about(record);
     settlement.to = Settlement::To::waiting;
     settlement.due = due;
-    settlement.refusals = record.refusals;
     settle(std::move(settlement));
 }
 

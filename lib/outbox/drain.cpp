@@ -29,6 +29,14 @@ void remember_attempt(RowState& row, const Settlement& settlement) {
     }
 }
 
+/// A person may have had an unknown record sent again while a look at it was under way: what
+/// the look says is about the attempt before.
+bool is_about_this_attempt(const RowState& row, const Settlement& settlement) {
+    const core::Moment began = row.began.value_or(core::Moment{});
+    return !settlement.attempt || (settlement.attempt->boot_id == began.boot_id &&
+                                   settlement.attempt->boot_ms == began.boot_ms);
+}
+
 std::optional<core::OutboxMs> earliest_due(Tables& tables, Lane lane) {
     sqlite::Rows rows = tables.database().query(
         "SELECT due FROM record INDEXED BY work WHERE lane = ? AND lane BETWEEN 3 AND 5 AND due > ?"
@@ -191,9 +199,9 @@ void DrainJob::settle(Tables& tables, const Settlement& settlement) {
     const bool held = row.lane == Lane::claimed || row.lane == Lane::unknown;
     if (settlement.to == Settlement::To::delivered) {
         if (row.lane == Lane::delivered) {
-            return;
+            return keep_second_id(tables, row, settlement);
         }
-    } else if (fenced || !held) {
+    } else if (fenced || !held || !is_about_this_attempt(row, settlement)) {
         return;
     }
     if (settlement.note &&
@@ -221,6 +229,16 @@ void DrainJob::settle(Tables& tables, const Settlement& settlement) {
         case Settlement::To::dead:
             row.due.reset();
             return tables.move(row, Lane::dead);
+    }
+}
+
+/// A record sent again by a person's word has two rows on the server: neither may be taken for
+/// another record's.
+void DrainJob::keep_second_id(Tables& tables, const RowState& row, const Settlement& settlement) {
+    if (!settlement.server_id.empty() && settlement.server_id != row.server_id &&
+        !settlement.origin.empty()) {
+        tables.own(tables.origin_number(settlement.origin), settlement.server_id, row.key,
+                   settlement.server_time.value_or(tables.moment().utc_ms));
     }
 }
 

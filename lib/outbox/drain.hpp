@@ -41,6 +41,7 @@ class DrainJob final : public Job {
 
   private:
     void settle(Tables& tables, const Settlement& settlement);
+    void keep_second_id(Tables& tables, const RowState& row, const Settlement& settlement);
     void deliver(Tables& tables, RowState& row, const Settlement& settlement);
     void claim(Tables& tables);
     void prune(Tables& tables);

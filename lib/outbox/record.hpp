@@ -85,6 +85,9 @@ struct Settlement {
     enum class To { waiting, unknown, left, delivered, dead };
 
     std::int64_t key = 0;
+    /// ClaimedRecord::attempt_began of what was decided about; none: whichever it is. Where the
+    /// record was claimed again meanwhile, only a proof of delivery counts.
+    std::optional<core::Moment> attempt;
     To to = To::waiting;
     core::OutboxMs due = 0;          ///< waiting, unknown
     bool behind = false;             ///< waiting: behind all accepted so far, as if requeued

@@ -84,6 +84,50 @@ TEST_CASE("a record whose process died between claim and settle is reconciled, n
     CHECK(drain.state(id) == RecordState::delivered);
 }
 
+TEST_CASE("a look that ends after a person had the record sent again does not send it once more") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    const std::string row = drain.row(7);
+    drain.answer(Drain::failed(Failure::timeout, true));
+    for (int looks = 0; looks < 2; ++looks) {
+        REQUIRE(until_task(drain));
+        REQUIRE(is_get(drain.tasks[0]));
+        drain.answer(drain.listed({}));
+    }
+    REQUIRE(until_task(drain));  // the last look goes out ...
+    REQUIRE(is_get(drain.tasks[0]));
+    drain.store().resolve_resend(id);
+    drain.engine().rung();
+    drain.steps();
+    REQUIRE(drain.tasks.size() == 2);  // ... and then the record, by a person's word
+    REQUIRE(is_post(drain.tasks[1]));
+    SUBCASE("and shows nothing") {
+        drain.answer(drain.listed({}));
+        drain.pass(20);
+        CHECK(drain.state(id) == RecordState::claimed);
+        REQUIRE(drain.tasks.size() == 1);
+        drain.answer(drain.created());
+        CHECK(drain.state(id) == RecordState::delivered);
+        CHECK(drain.tasks.empty());
+    }
+    SUBCASE("and shows it: neither of the two rows is taken for another record's") {
+        drain.answer(drain.listed({row}));
+        drain.pass(20);
+        CHECK(drain.state(id) == RecordState::delivered);
+        const std::string second = drain.row(drain.last_server_id + 1);
+        drain.answer(drain.created());
+        const std::string equal = drain.submit();
+        drain.run();
+        REQUIRE(is_post(drain.tasks.at(0)));
+        drain.answer(Drain::failed(Failure::cut, true));
+        REQUIRE(until_task(drain));
+        REQUIRE(is_get(drain.tasks[0]));
+        drain.answer(drain.listed({row, second}));
+        CHECK(drain.state(equal) == RecordState::unknown);
+    }
+}
+
 TEST_CASE("later records of the conversation wait for the unknown one, others do not") {
     Drain drain;
     drain.submit("=c");
