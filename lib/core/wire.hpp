@@ -69,7 +69,12 @@ std::optional<std::string> parse_found_conversation(std::string_view body,
 struct Created {
     std::string id;  ///< never empty
     std::optional<UtcMs> created_at;
-    std::optional<std::string> sentiment;  ///< where echoed
+    std::optional<std::string> sentiment;        ///< where echoed
+    std::optional<std::string> conversation;     ///< the database id, where echoed
+    std::optional<std::string> conversation_id;  ///< the business id, where echoed
+
+    /// False where it shows that it is about another conversation. As ServerRow::may_be_of.
+    bool may_be_of(const ConversationKey& key) const;
 };
 /// None unless the body is one complete JSON object bearing an id: an integer, or text that
 /// is not blank, of at most 255 bytes, without control characters.

@@ -190,16 +190,23 @@ std::string words(const Json& error) {
     return text;
 }
 
+/// What it shows of the form that was sent is the same; the other form says nothing.
+template <class Shown>
+bool shows_no_other(const Shown& shown, const ConversationKey& key) {
+    if (key.is_number()) {
+        return !shown.conversation || *shown.conversation == key.name();
+    }
+    return !shown.conversation_id || strip(*shown.conversation_id) == strip(key.name());
+}
+
 }  // namespace
 
 bool ServerRow::may_be_of(const ConversationKey& key) const {
-    if (kind && *kind != "conversation") {
-        return false;
-    }
-    if (key.is_number()) {
-        return !conversation || *conversation == key.name();
-    }
-    return !conversation_id || strip(*conversation_id) == strip(key.name());
+    return (!kind || *kind == "conversation") && shows_no_other(*this, key);
+}
+
+bool Created::may_be_of(const ConversationKey& key) const {
+    return shows_no_other(*this, key);
 }
 
 std::optional<ServerRows> parse_feedback_list(std::string_view body) {
@@ -274,6 +281,13 @@ std::optional<Created> parse_created(std::string_view body) {
     }
     if (const Json* const echo = member(json, "sentiment"); echo != nullptr && echo->is_string()) {
         created.sentiment = echo->get_ref<const std::string&>();
+    }
+    if (const Json* const echo = member(json, "conversation"); echo != nullptr) {
+        created.conversation = integer_text(*echo);
+    }
+    if (const Json* const echo = member(json, "conversation_id");
+        echo != nullptr && echo->is_string()) {
+        created.conversation_id = echo->get_ref<const std::string&>();
     }
     return created;
 }

@@ -38,6 +38,10 @@ bool judges_the_record(Class what) {
     return what == Class::delivered || what == Class::not_found || what == Class::refused;
 }
 
+Sent sent_of(const outbox::ClaimedRecord& record) {
+    return {.sentiment = record.feedback.sentiment, .conversation = record.feedback.conversation};
+}
+
 outbox::AttemptNote note_of(const core::Evidence& evidence, const Outcome& outcome) {
     outbox::AttemptNote note;
     note.began = evidence.began.utc_ms;
@@ -143,7 +147,7 @@ void Engine::Impl::send_finished(Flight flight, const core::Evidence& evidence) 
         give_back(record, now_);
         return;
     }
-    Outcome outcome = classify(evidence, to_string(record.feedback.sentiment));
+    Outcome outcome = classify(evidence, sent_of(record));
     const bool other_credential =
         flight.credential != credential_ &&
         (outcome.what == Class::credential_refused || outcome.what == Class::account_unpaid);

@@ -109,7 +109,7 @@ Class server_error(const Answer& answer) {
     }
 }
 
-Class success(const core::Evidence& evidence, std::string_view sentiment_sent, Outcome& outcome) {
+Class success(const core::Evidence& evidence, const Sent& sent, Outcome& outcome) {
     if (evidence.status > 202 || !evidence.json) {
         return Class::unknown;
     }
@@ -117,7 +117,10 @@ Class success(const core::Evidence& evidence, std::string_view sentiment_sent, O
     if (!created || created->id.empty()) {
         return Class::unknown;
     }
-    if (created->sentiment && *created->sentiment != sentiment_sent) {
+    if (created->sentiment && *created->sentiment != to_string(sent.sentiment)) {
+        return Class::unknown;
+    }
+    if (!created->may_be_of(sent.conversation)) {
         return Class::unknown;
     }
     outcome.server_id = std::move(created->id);
@@ -125,11 +128,11 @@ Class success(const core::Evidence& evidence, std::string_view sentiment_sent, O
     return Class::delivered;
 }
 
-Class judge(const core::Evidence& evidence, const Answer& answer, std::string_view sentiment_sent,
+Class judge(const core::Evidence& evidence, const Answer& answer, const Sent& sent,
             Outcome& outcome) {
     const int status = evidence.status;
     if (status >= 200 && status < 300) {
-        return success(evidence, sentiment_sent, outcome);
+        return success(evidence, sent, outcome);
     }
     if (status >= 300 && status < 400) {
         return status == 303 ? Class::unknown : Class::intercepted;
@@ -156,7 +159,7 @@ std::string describe(const core::Evidence& evidence, const Answer& answer, Class
 
 }  // namespace
 
-Outcome classify(const core::Evidence& evidence, std::string_view sentiment_sent) {
+Outcome classify(const core::Evidence& evidence, const Sent& sent) {
     Outcome outcome;
     if (!evidence.request_written || evidence.failure != core::Failure::none ||
         evidence.status == 0) {
@@ -170,7 +173,7 @@ Outcome classify(const core::Evidence& evidence, std::string_view sentiment_sent
     }
     const Answer answer = take_apart(evidence);
     outcome.status = evidence.status;
-    outcome.what = judge(evidence, answer, sentiment_sent, outcome);
+    outcome.what = judge(evidence, answer, sent, outcome);
     if (outcome.what == Class::throttled) {
         outcome.retry_after_ms = answer.retry_after_ms;
     }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/exchange.hpp"
+#include "core/feedback.hpp"
 
 namespace agentsight::delivery {
 
@@ -35,8 +36,14 @@ struct Outcome {
     std::string detail;         ///< the server's words or the failure; bounded, printable
 };
 
+/// What a request to create said: an answer that echoes something else is not about it.
+struct Sent {
+    Sentiment sentiment = Sentiment::neutral;
+    core::ConversationKey conversation;
+};
+
 /// Total: every evidence has a class. Pure.
-Outcome classify(const core::Evidence& evidence, std::string_view sentiment_sent);
+Outcome classify(const core::Evidence& evidence, const Sent& sent);
 
 std::string_view to_string(Class what) noexcept;
 

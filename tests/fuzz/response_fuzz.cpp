@@ -68,7 +68,7 @@ void classify(const Result& result) {
         evidence.location = core::printable(response.location, 500);
         evidence.body = response.body;
     }
-    const auto outcome = delivery::classify(evidence, "positive");
+    const auto outcome = delivery::classify(evidence, {Sentiment::positive, {"=c"}});
     if (outcome.what == delivery::Class::delivered) {
         need(result.state == State::complete, "only a complete answer delivers");
         need(evidence.status / 100 == 2, "only a 2xx delivers");

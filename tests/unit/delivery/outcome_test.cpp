@@ -11,6 +11,8 @@ namespace {
 using core::Evidence;
 using core::Failure;
 
+const Sent sent{Sentiment::positive, {"=support-456"}};
+
 constexpr const char* created =
     R"({"id": 10, "conversation": 42, "sentiment": "positive", "source": "customer",)"
     R"( "comment": "x", "created_at": "2024-01-15T10:40:00Z"})";
@@ -33,12 +35,12 @@ Evidence failed(Failure failure, bool written) {
 }
 
 Class what(const Evidence& evidence) {
-    return classify(evidence, "positive").what;
+    return classify(evidence, sent).what;
 }
 
 TEST_CASE("200, 201 and 202 with a complete JSON object bearing an id are delivered") {
     for (const int status : {200, 201, 202}) {
-        const Outcome outcome = classify(answer(status, created), "positive");
+        const Outcome outcome = classify(answer(status, created), sent);
         CHECK(outcome.what == Class::delivered);
         CHECK(outcome.server_id == "10");
         CHECK(outcome.server_time == 1'705'315'200'000);
@@ -46,8 +48,34 @@ TEST_CASE("200, 201 and 202 with a complete JSON object bearing an id are delive
 }
 
 TEST_CASE("a created row of another sentiment is not ours") {
-    CHECK(classify(answer(201, created), "negative").what == Class::unknown);
+    CHECK(classify(answer(201, created), {Sentiment::negative, sent.conversation}).what ==
+          Class::unknown);
     CHECK(what(answer(201, R"({"id": 10})")) == Class::delivered);
+}
+
+TEST_CASE(
+    "H7: a created row of another conversation is not ours, where it shows the form we sent") {
+    const auto about = [](const char* echo, const char* conversation) {
+        const std::string body =
+            R"({"id": 10, "sentiment": "positive", )" + std::string{echo} + "}";
+        return classify(answer(201, body), {Sentiment::positive, {conversation}}).what;
+    };
+    const char* const both = R"("conversation": 42, "conversation_id": "support-456")";
+    CHECK(about(both, "=support-456") == Class::delivered);
+    CHECK(about(both, "= support-456\n") == Class::delivered);  // the server strips
+    CHECK(about(both, "=support-457") == Class::unknown);
+    CHECK(about(both, "#42") == Class::delivered);
+    CHECK(about(both, "#43") == Class::unknown);
+    CHECK(about(both, "=42") == Class::unknown);  // text is a business id
+    // The other form says nothing of ours, and what is not as documented says nothing at all.
+    CHECK(about(R"("conversation": 42)", "=support-456") == Class::delivered);
+    CHECK(about(R"("conversation_id": "support-456")", "#42") == Class::delivered);
+    CHECK(about(R"("conversation": {"id": 7}, "conversation_id": null)", "#42") ==
+          Class::delivered);
+    CHECK(about(R"("conversation": 7, "conversation_id": null)", "=support-456") ==
+          Class::delivered);
+    CHECK(about(R"("conversation": 123456789012345678901234567890)",
+                "#123456789012345678901234567890") == Class::delivered);
 }
 
 TEST_CASE("H7, H8: a 2xx that is not the API's JSON is never delivered") {
@@ -100,7 +128,7 @@ TEST_CASE("H10: 429 is throttled, with and without Retry-After") {
     CHECK(what(answer(429, "slow down", false)) == Class::throttled);
     Evidence evidence = answer(429, R"({"detail": "Request was throttled."})");
     evidence.retry_after = "30";
-    CHECK(classify(evidence, "positive").retry_after_ms == 30'000);
+    CHECK(classify(evidence, sent).retry_after_ms == 30'000);
 }
 
 TEST_CASE("H16, T3: Retry-After is a time relative to the response's own Date, clamped to a day") {
@@ -110,18 +138,18 @@ TEST_CASE("H16, T3: Retry-After is a time relative to the response's own Date, c
                                    "Sunday, 06-Nov-94 08:50:37 GMT", "Sun Nov  6 08:50:37 1994"}) {
         evidence.retry_after = form;
         CAPTURE(form);
-        CHECK(classify(evidence, "positive").retry_after_ms == 60'000);
+        CHECK(classify(evidence, sent).retry_after_ms == 60'000);
     }
     // Two digits of a year, and a device that thinks it is 2090.
     evidence.ended.utc_ms = 3'800'000'000'000;
     evidence.retry_after = "Sunday, 06-Nov-94 08:50:37 GMT";
-    CHECK(classify(evidence, "positive").retry_after_ms == 60'000);
+    CHECK(classify(evidence, sent).retry_after_ms == 60'000);
     evidence.retry_after = "1000000000000";
-    CHECK(classify(evidence, "positive").retry_after_ms == 86'400'000);
+    CHECK(classify(evidence, sent).retry_after_ms == 86'400'000);
     for (const char* const garbage : {"soon", "", "12 seconds", "1e3"}) {
         evidence.retry_after = garbage;
         CAPTURE(garbage);
-        CHECK_FALSE(classify(evidence, "positive").retry_after_ms.has_value());
+        CHECK_FALSE(classify(evidence, sent).retry_after_ms.has_value());
         CHECK(what(evidence) == Class::throttled);
     }
 }
@@ -136,7 +164,7 @@ TEST_CASE("H10: 503 is throttled only with Retry-After and the API's JSON") {
     evidence = answer(503, "<html>", false);
     evidence.retry_after = "5";
     CHECK(what(evidence) == Class::unknown);
-    CHECK(classify(evidence, "positive").server_error);
+    CHECK(classify(evidence, sent).server_error);
 }
 
 TEST_CASE("401 and 403 with the API's JSON are about the credential") {
@@ -174,8 +202,7 @@ TEST_CASE("404 with the API's JSON is about the conversation") {
 TEST_CASE("H14: other 4xx with the API's JSON are refusals, and keep the server's words") {
     for (const int status : {400, 402, 406, 409, 411, 413, 414, 415, 422, 431, 451, 499}) {
         CAPTURE(status);
-        const Outcome outcome =
-            classify(answer(status, R"({"sentiment": ["bad choice"]})"), "positive");
+        const Outcome outcome = classify(answer(status, R"({"sentiment": ["bad choice"]})"), sent);
         CHECK(outcome.what == Class::refused);
         CHECK(outcome.detail == "sentiment: bad choice");
     }
@@ -193,7 +220,7 @@ TEST_CASE("other 4xx without it, and 3xx but 303, are somebody in between") {
 
 TEST_CASE("H9: other 5xx are unknown, and known to be the server's") {
     for (const int status : {500, 502, 503, 504, 505, 507, 520, 599}) {
-        const Outcome outcome = classify(answer(status, R"({"detail": "x"})"), "positive");
+        const Outcome outcome = classify(answer(status, R"({"detail": "x"})"), sent);
         CHECK(outcome.what == Class::unknown);
         CHECK(outcome.server_error);
     }
@@ -207,10 +234,10 @@ TEST_CASE("an interim or impossible status is unknown") {
 
 TEST_CASE("details are bounded and printable") {
     const std::string shout = R"({"detail": ")" + std::string(50'000, 'a') + R"("})";
-    CHECK(classify(answer(400, shout), "positive").detail.size() <= 300);
+    CHECK(classify(answer(400, shout), sent).detail.size() <= 300);
     Evidence evidence = failed(Failure::cut, true);
     evidence.detail = "\x1b[31mred\n";
-    const std::string detail = classify(evidence, "positive").detail;
+    const std::string detail = classify(evidence, sent).detail;
     CHECK(detail.find('\x1b') == std::string::npos);
     CHECK(detail.find('\n') == std::string::npos);
 }
@@ -282,7 +309,7 @@ TEST_CASE("the classifier is total and never calls delivered what is not proven"
                     if ((bits & 4) != 0) {
                         evidence.retry_after = "7";
                     }
-                    const Outcome outcome = classify(evidence, "positive");
+                    const Outcome outcome = classify(evidence, sent);
                     const bool proof = evidence.request_written && failure == Failure::none &&
                                        status >= 200 && status <= 202 && evidence.json &&
                                        (body == created || body == bodies[5]);
