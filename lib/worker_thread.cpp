@@ -345,6 +345,9 @@ void Worker::Thread::drain() {
     if (kind_ == Credential::Kind::none && no_credential_told_ && !started_) {
         return;
     }
+    if (!started_ && in_flight_ > 0) {
+        return;  // of an engine that was given up: what is claimed has not ended yet
+    }
     if (!started_ && !become_drainer()) {
         follow();
         return;
@@ -462,10 +465,12 @@ void Worker::Thread::start_tasks(std::vector<delivery::Task> tasks) {
     }
 }
 
-/// An answer for an engine that was given up meanwhile is dropped: its record is still
-/// claimed in the store, so the next engine finds it unknown.
+/// An answer for an engine that was given up meanwhile counts where it proves a delivery; else
+/// its record is still claimed in the store, so that the next engine finds it unknown.
 asio::awaitable<void> Worker::Thread::perform(delivery::Task task, std::uint64_t generation) {
     core::Evidence evidence;
+    const std::int64_t record = task.record;
+    const delivery::Sent sent = std::move(task.sent);
     try {
         if (task.kind == delivery::Task::Kind::connect) {
             evidence = co_await transport_.connect();
@@ -480,6 +485,12 @@ asio::awaitable<void> Worker::Thread::perform(delivery::Task task, std::uint64_t
         evidence.began = evidence.ended = worker_.clock_.now();
     }
     --in_flight_;
+    if (!engine_ || generation != generation_) {
+        guarded([&] {
+            delivery::keep_proof(store_, worker_.settings_.endpoint.origin(), record, sent,
+                                 evidence);
+        });
+    }
     finish(task.id, std::move(evidence), generation);
 }
 

@@ -10,6 +10,7 @@
 #include "agentsight/options.hpp"
 #include "core/exchange.hpp"
 #include "core/random.hpp"
+#include "delivery/outcome.hpp"
 #include "outbox/store.hpp"
 
 namespace agentsight::delivery {
@@ -47,7 +48,14 @@ struct Task {
     std::uint64_t id = 0;
     Kind kind = Kind::send;
     core::HttpRequest request;
+    std::int64_t record = 0;  ///< whose create this is: its key; 0: of none
+    Sent sent;                ///< by a create
 };
+
+/// An answer that came after its engine was given up: where it proves a delivery the store gets
+/// to know; all else is found out by reading. Commits to disk.
+void keep_proof(outbox::Store& store, const std::string& origin, std::int64_t record,
+                const Sent& sent, const core::Evidence& evidence);
 
 /// All delivery decisions over one store: what to claim and send next, what an answer
 /// means, when to look again. Sans I/O: it starts nothing, waits for nothing, knows no

@@ -38,10 +38,6 @@ bool judges_the_record(Class what) {
     return what == Class::delivered || what == Class::not_found || what == Class::refused;
 }
 
-Sent sent_of(const outbox::ClaimedRecord& record) {
-    return {.sentiment = record.feedback.sentiment, .conversation = record.feedback.conversation};
-}
-
 outbox::AttemptNote note_of(const core::Evidence& evidence, const Outcome& outcome) {
     outbox::AttemptNote note;
     note.began = evidence.began.utc_ms;
@@ -55,6 +51,27 @@ outbox::AttemptNote note_of(const core::Evidence& evidence, const Outcome& outco
 }
 
 }  // namespace
+
+void keep_proof(outbox::Store& store, const std::string& origin, std::int64_t record,
+                const Sent& sent, const core::Evidence& evidence) {
+    Outcome outcome = classify(evidence, sent);
+    if (record == 0 || outcome.what != Class::delivered) {
+        return;
+    }
+    outbox::Settlement settlement;
+    settlement.key = record;
+    settlement.to = outbox::Settlement::To::delivered;
+    settlement.counts_attempt = true;
+    settlement.server_id = std::move(outcome.server_id);
+    settlement.server_time = outcome.server_time;
+    settlement.origin = origin;
+    settlement.note = note_of(evidence, outcome);
+    outbox::DrainRequest request;
+    request.settlements.push_back(std::move(settlement));
+    request.origin = origin;
+    request.server_date = evidence.date;
+    store.drain(std::move(request));
+}
 
 void Engine::Impl::finished(std::uint64_t task, core::Evidence evidence) {
     const auto entry = flights_.find(task);

@@ -16,6 +16,10 @@
 
 namespace agentsight::delivery {
 
+inline Sent sent_of(const outbox::ClaimedRecord& record) {
+    return {.sentiment = record.feedback.sentiment, .conversation = record.feedback.conversation};
+}
+
 /// The engine's state and its three parts: what to do next (engine_step.cpp), what an
 /// attempt's answer means (engine_answers.cpp), what a reading means (engine_reconcile.cpp).
 class Engine::Impl {

@@ -416,6 +416,8 @@ void Engine::Impl::send(Step& step, outbox::ClaimedRecord record, bool probe) {
     probe_record_next_ = false;
     Task task{.id = next_task_++, .kind = Task::Kind::send};
     task.request = core::create_request(route_, record.feedback, record.id, collected_at(record));
+    task.record = record.key;
+    task.sent = sent_of(record);
     Flight flight{.kind = Task::Kind::send,
                   .probe = probe,
                   .record = std::move(record),

@@ -49,7 +49,9 @@ class SilentServer {
         url_ = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
     }
     ~SilentServer() {
-        ::close(connection_);
+        for (const int connection : connections_) {
+            ::close(connection);
+        }
         ::close(listener_);
     }
     SilentServer(const SilentServer&) = delete;
@@ -62,15 +64,24 @@ class SilentServer {
 
     /// The first bytes of the next connection's request.
     std::string read_request() {
-        connection_ = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+        connections_.push_back(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC));
         std::array<char, 1'024> buffer;
-        const ssize_t size = ::recv(connection_, buffer.data(), buffer.size(), 0);
+        const ssize_t size = ::recv(connections_.back(), buffer.data(), buffer.size(), 0);
         return {buffer.data(), size > 0 ? static_cast<std::size_t>(size) : 0};
+    }
+    /// To the request of that connection, counted as they were read.
+    void answer(std::size_t connection, const std::string& status, const std::string& body) {
+        const std::string text =
+            "HTTP/1.1 " + status +
+            "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+            "\r\n\r\n" + body;
+        REQUIRE(::send(connections_.at(connection), text.data(), text.size(), MSG_NOSIGNAL) ==
+                static_cast<ssize_t>(text.size()));
     }
 
   private:
     int listener_;
-    int connection_ = -1;
+    std::vector<int> connections_;
     std::string url_;
 };
 
@@ -88,18 +99,31 @@ struct Working {
         worker = std::make_shared<Worker>(
             resolve(options), store, std::make_shared<Relay>(Observer{}, std::move(log), nullptr),
             clock, chance);
-        outbox::Submission given;
-        given.feedback.conversation = {"=conv"};
-        given.feedback.sentiment = Sentiment::positive;
-        given.kind = Credential::Kind::api_key;
-        id = store->submit(given).id.text();
+        id = submit("=conv");
         worker->start();
     }
     ~Working() { worker->shut(0ms); }
     Working(const Working&) = delete;
     Working& operator=(const Working&) = delete;
 
+    std::string submit(const char* conversation) {
+        outbox::Submission given;
+        given.feedback.conversation = {conversation};
+        given.feedback.sentiment = Sentiment::positive;
+        given.kind = Credential::Kind::api_key;
+        return store->submit(given).id.text();
+    }
     RecordState state() const { return store->state_of(id); }
+    /// Waits until the record is no longer claimed, and says what it is.
+    RecordState settled_state() {
+        const auto end = std::chrono::steady_clock::now() + 30s;
+        std::uint64_t seen = worker->changes();
+        while (state() == RecordState::claimed && std::chrono::steady_clock::now() < end) {
+            worker->wait_for_change(seen, end);
+            seen = worker->changes();
+        }
+        return state();
+    }
 
     TemporaryFolder folder;
     TestClock clock;
@@ -144,6 +168,29 @@ TEST_CASE("P4: an exception inside the worker is told, and it starts again") {
     CHECK(working.server.read_request().starts_with("POST "));
 }
 
+TEST_CASE("P9: a delivery proven after the worker gave up on itself is kept") {
+    FailingRandom chance;
+    std::promise<void> told;
+    Working working{chance, [&, first = true](LogLevel level, std::string_view) mutable {
+                        if (level == LogLevel::error && std::exchange(first, false)) {
+                            told.set_value();
+                        }
+                    }};
+    working.server.listen();
+    working.worker->network_changed();
+    CHECK(working.server.read_request().starts_with("POST "));
+    working.submit("=another");
+    working.worker->work_committed();
+    CHECK(working.server.read_request().starts_with("POST "));
+    chance.failures = 1;
+    working.server.answer(1, "401 Unauthorized", R"({"detail": "Invalid API key."})");
+    REQUIRE(told.get_future().wait_for(30s) == std::future_status::ready);
+    CHECK(working.state() == RecordState::claimed);
+    working.server.answer(0, "201 Created", R"({"id": 7, "sentiment": "positive"})");
+    CHECK(working.settled_state() == RecordState::delivered);
+    CHECK(working.store->get(working.id).server_id == "7");
+}
+
 TEST_CASE("H33: after a suspend what was in flight is unknown at once, and is not sent again") {
     TestRandom chance;
     Working working{chance};
@@ -160,13 +207,7 @@ TEST_CASE("H33: after a suspend what was in flight is unknown at once, and is no
     SUBCASE("a machine that slept ten minutes") {
         working.clock.advance(600'000);
         working.worker->wake();
-        const auto end = std::chrono::steady_clock::now() + 30s;
-        std::uint64_t seen = working.worker->changes();
-        while (working.state() == RecordState::claimed && std::chrono::steady_clock::now() < end) {
-            working.worker->wait_for_change(seen, end);
-            seen = working.worker->changes();
-        }
-        CHECK(working.state() == RecordState::unknown);
+        CHECK(working.settled_state() == RecordState::unknown);
     }
 }
 
