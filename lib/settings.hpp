@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "agentsight/options.hpp"
@@ -11,6 +12,8 @@ namespace agentsight {
 struct Settings {
     Options options;
     core::Url endpoint;
+    /// The worker's first pause after something went wrong inside it is twice this.
+    std::chrono::milliseconds restart_after{1'000};
 };
 
 /// Throws errc::invalid_option, naming the field and the rule, never the value of a secret.

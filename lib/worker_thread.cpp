@@ -3,6 +3,8 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
+#include <new>
+#include <thread>
 #include <utility>
 
 #include "os/process.hpp"
@@ -21,6 +23,8 @@ constexpr milliseconds poll_interval{30'000};
 constexpr milliseconds tidy_after{2'000};
 /// A suspend shows as boot time running ahead of the monotonic clock.
 constexpr std::int64_t suspend_threshold_ms = 2'000;
+/// Without memory for a timer: try again so often, and no longer asleep than close() can bear.
+constexpr milliseconds starved_pause{50};
 
 delivery::Policy policy(const Settings& settings, Credential::Kind kind) {
     const Options& options = settings.options;
@@ -140,8 +144,16 @@ Worker::Thread::~Thread() = default;
 
 void Worker::Thread::run() {
     os::block_all_signals();
-    wake();
+    tick_owed_ = true;
     while (!ended_) {
+        if (std::exchange(starved_, false)) {
+            std::this_thread::sleep_for(starved_pause);
+            tick_owed_ = true;
+        }
+        if (tick_owed_.exchange(false)) {
+            tick();
+            continue;
+        }
         try {
             context_.run();
         } catch (...) {
@@ -158,7 +170,9 @@ void Worker::Thread::wake() noexcept {
     try {
         asio::post(context_, [this] { tick(); });
     } catch (...) {
-        tick_posted_ = false;  // out of memory: the next wake tries again
+        tick_posted_ = false;
+        tick_owed_ = true;  // out of memory: the loop returns, and run() ticks
+        context_.stop();
     }
 }
 
@@ -179,7 +193,7 @@ void Worker::Thread::tick() noexcept {
     tick_posted_ = false;
     guarded([this] {
         tick_or_throw();
-        if (in_flight_ == 0) {  // else the end of one of them tells whether all is well again
+        if (started_ && in_flight_ == 0) {  // else the end of one tells whether all is well again
             failures_in_row_ = 0;
         }
     });
@@ -210,6 +224,9 @@ void Worker::Thread::tick_or_throw() {
         }
         return;
     }
+    if (std::exchange(flight_lost_, false)) {
+        throw std::bad_alloc();
+    }
     notice_suspend();
     drain();
 }
@@ -217,22 +234,41 @@ void Worker::Thread::tick_or_throw() {
 /// What went wrong is told; the worker starts again after a growing pause, never dies.
 void Worker::Thread::recover(const char* what) noexcept {
     failures_in_row_ = std::min(failures_in_row_ + 1, 6);
-    const milliseconds pause{1'000 << failures_in_row_};
+    const milliseconds pause = worker_.settings_.restart_after * (1 << failures_in_row_);
+    not_before_ = std::chrono::steady_clock::now() + pause;
+    tell_recovery(what, pause);
+    if (closing_) {
+        commit_queued_submits();
+        if (in_flight_ == 0) {
+            finish_close();
+        } else {
+            transport_.abort();  // the timer that would have done so may not be set
+        }
+        return;
+    }
+    resign();
+    unfollow();
+    try {
+        arm_in(pause);
+    } catch (...) {
+        starved_ = true;
+        context_.stop();
+    }
+}
+
+void Worker::Thread::tell_recovery(const char* what, milliseconds pause) noexcept {
     try {
         worker_.relay_->log(LogLevel::error, std::string("sending failed and starts again in ") +
                                                  std::to_string(pause.count()) + " ms: " + what);
-        if (closing_) {
-            commit_queued_submits();
-            if (in_flight_ == 0) {
-                finish_close();
-            }
-            return;
-        }
-        resign();
-        arm_in(pause);
     } catch (...) {
-        arm_in(pause);
+        worker_.relay_->log(LogLevel::error, "sending failed and starts again: out of memory");
     }
+}
+
+/// Of the pause after a failure, which no wake shortens.
+milliseconds Worker::Thread::pause_left() const {
+    return std::max(milliseconds{0}, std::chrono::ceil<milliseconds>(
+                                         not_before_ - std::chrono::steady_clock::now()));
 }
 
 void Worker::Thread::take_control() {
@@ -270,7 +306,7 @@ void Worker::Thread::take_control() {
     }
 }
 
-void Worker::Thread::commit_queued_submits() {
+void Worker::Thread::commit_queued_submits() noexcept {
     std::vector<QueuedSubmit> batch;
     {
         const std::lock_guard lock(worker_.mutex_);
@@ -299,12 +335,13 @@ void Worker::Thread::commit_queued_submits() {
     }
 }
 
-/// Exactly once, whatever happens: where even queueing the callback fails, it runs here.
+/// Exactly once, whatever happens: where there is no memory to queue the callback, it runs
+/// here, if need be without the record's id.
 void Worker::Thread::answer(ConversationManager::SubmitCallback& callback,
                             const outbox::SubmitResult& result) noexcept {
+    Receipt receipt{{}, !result.error && result.stored};
     try {
-        const Receipt receipt{result.has_id ? result.id.text() : std::string(),
-                              !result.error && result.stored};
+        receipt.id = result.has_id ? result.id.text() : std::string();
         if (receipt.stored) {
             worker_.relay_->log_submitted(receipt.id);
         }
@@ -312,7 +349,7 @@ void Worker::Thread::answer(ConversationManager::SubmitCallback& callback,
             [callback, error = result.error, receipt] { callback(error, receipt); });
     } catch (...) {
         try {
-            callback(result.error, Receipt{{}, false});
+            callback(result.error, receipt);
         } catch (...) {
             worker_.relay_->log(LogLevel::error, "a callback of the application threw");
         }
@@ -343,6 +380,10 @@ void Worker::Thread::drain() {
         return;
     }
     if (kind_ == Credential::Kind::none && no_credential_told_ && !started_) {
+        return;
+    }
+    if (const milliseconds left = pause_left(); left > milliseconds{0}) {
+        arm_in(left);
         return;
     }
     if (!started_ && in_flight_ > 0) {
@@ -446,7 +487,10 @@ void Worker::Thread::resign() noexcept {
             relay_events();
         } catch (const std::exception& error) {
             worker_.relay_->log(LogLevel::error,
-                                std::string("giving claims back: ") + error.what());
+                                "giving claims back failed, the next drainer does it:");
+            worker_.relay_->log(LogLevel::error, error.what());
+        } catch (...) {
+            worker_.relay_->log(LogLevel::error, "giving claims back failed");
         }
     }
     started_ = false;
@@ -458,48 +502,68 @@ void Worker::Thread::resign() noexcept {
     sign_.lower();
 }
 
+/// One task in progress. Where its coroutine is destroyed before it could tell how it ended
+/// (there was no memory to start it), the worker starts again.
+class Worker::Thread::Flight {
+  public:
+    explicit Flight(Thread& thread) noexcept : thread_(&thread) { ++thread.in_flight_; }
+    ~Flight() {
+        if (thread_) {
+            Thread& thread = *thread_;
+            land();
+            thread.flight_lost_ = true;
+            if (!thread.ended_) {
+                thread.wake();
+            }
+        }
+    }
+    Flight(Flight&& other) noexcept : thread_(std::exchange(other.thread_, nullptr)) {}
+    Flight& operator=(Flight&&) = delete;
+
+    void land() noexcept { --std::exchange(thread_, nullptr)->in_flight_; }
+
+  private:
+    Thread* thread_;
+};
+
 void Worker::Thread::start_tasks(std::vector<delivery::Task> tasks) {
     for (delivery::Task& task : tasks) {
-        ++in_flight_;
-        asio::co_spawn(context_, perform(std::move(task), generation_), asio::detached);
+        Flight flight{*this};
+        asio::co_spawn(context_, perform(std::move(flight), std::move(task), generation_),
+                       asio::detached);
     }
 }
 
 /// An answer for an engine that was given up meanwhile counts where it proves a delivery; else
 /// its record is still claimed in the store, so that the next engine finds it unknown.
-asio::awaitable<void> Worker::Thread::perform(delivery::Task task, std::uint64_t generation) {
-    core::Evidence evidence;
-    const std::int64_t record = task.record;
-    const delivery::Sent sent = std::move(task.sent);
+asio::awaitable<void> Worker::Thread::perform(Flight flight, delivery::Task task,
+                                              std::uint64_t generation) {
+    std::optional<core::Evidence> evidence;
     try {
         if (task.kind == delivery::Task::Kind::connect) {
             evidence = co_await transport_.connect();
         } else {
             evidence = co_await transport_.send(std::move(task.request));
         }
-    } catch (const std::exception& error) {
-        evidence = core::Evidence{};
-        evidence.request_written = task.kind == delivery::Task::Kind::send;
-        evidence.failure = core::Failure::aborted;
-        evidence.detail = "the transport failed by itself";
-        evidence.began = evidence.ended = worker_.clock_.now();
+    } catch (...) {
+        // Without evidence: it may have been written.
     }
-    --in_flight_;
-    if (!engine_ || generation != generation_) {
+    flight.land();
+    if (evidence && (!engine_ || generation != generation_)) {
         guarded([&] {
-            delivery::keep_proof(store_, worker_.settings_.endpoint.origin(), record, sent,
-                                 evidence);
+            delivery::keep_proof(store_, worker_.settings_.endpoint.origin(), task.record,
+                                 task.sent, *evidence);
         });
     }
-    finish(task.id, std::move(evidence), generation);
+    finish(task, std::move(evidence), generation);
 }
 
-void Worker::Thread::finish(std::uint64_t task, core::Evidence evidence,
+void Worker::Thread::finish(const delivery::Task& task, std::optional<core::Evidence> evidence,
                             std::uint64_t generation) noexcept {
     const bool fine = guarded([&] {
         if (engine_ && generation == generation_) {
             engine_->trust_time(transport_.trusted_time());
-            engine_->finished(task, std::move(evidence));
+            engine_->finished(task.id, evidence ? *std::move(evidence) : failed_by_itself(task));
             failures_in_row_ = 0;
         }
     });
@@ -509,6 +573,15 @@ void Worker::Thread::finish(std::uint64_t task, core::Evidence evidence,
         worker_.relay_->run();
         publish();
     }
+}
+
+core::Evidence Worker::Thread::failed_by_itself(const delivery::Task& task) const {
+    core::Evidence evidence;
+    evidence.request_written = task.kind == delivery::Task::Kind::send;
+    evidence.failure = core::Failure::aborted;
+    evidence.detail = "the transport failed by itself";
+    evidence.began = evidence.ended = worker_.clock_.now();
+    return evidence;
 }
 
 void Worker::Thread::relay_events() {

@@ -58,8 +58,10 @@ class Worker::Thread {
     template <class Step>
     bool guarded(Step&& step) noexcept;
     void recover(const char* what) noexcept;
+    std::chrono::milliseconds pause_left() const;
+    void tell_recovery(const char* what, std::chrono::milliseconds pause) noexcept;
     void take_control();
-    void commit_queued_submits();
+    void commit_queued_submits() noexcept;
     void answer(ConversationManager::SubmitCallback& callback,
                 const outbox::SubmitResult& result) noexcept;
     void notice_suspend();
@@ -72,8 +74,12 @@ class Worker::Thread {
     bool should_make_room() const;
     void resign() noexcept;
     void start_tasks(std::vector<delivery::Task> tasks);
-    boost::asio::awaitable<void> perform(delivery::Task task, std::uint64_t generation);
-    void finish(std::uint64_t task, core::Evidence evidence, std::uint64_t generation) noexcept;
+    class Flight;
+    boost::asio::awaitable<void> perform(Flight flight, delivery::Task task,
+                                         std::uint64_t generation);
+    void finish(const delivery::Task& task, std::optional<core::Evidence> evidence,
+                std::uint64_t generation) noexcept;
+    core::Evidence failed_by_itself(const delivery::Task& task) const;
     void relay_events();
     void arm(std::optional<core::OutboxMs> at);
     void arm_in(std::chrono::milliseconds wait);
@@ -106,6 +112,8 @@ class Worker::Thread {
     std::unique_ptr<delivery::Engine> engine_;
 
     std::atomic<bool> tick_posted_ = false;
+    std::atomic<bool> tick_owed_ = false;  ///< there was no memory to post it
+    bool starved_ = false;                 ///< there was none to set the timer
     std::atomic<bool> draining_ = false;
     bool started_ = false;  ///< the engine has been started since we became the drainer
     int sign_descriptor_ = -1;
@@ -119,7 +127,9 @@ class Worker::Thread {
     bool hurried_ = false;          ///< by another process: somebody waits there
     std::uint64_t generation_ = 0;  ///< counts engines
     int in_flight_ = 0;
+    bool flight_lost_ = false;  ///< one ended before it told what became of it
     int failures_in_row_ = 0;
+    std::chrono::steady_clock::time_point not_before_{};  ///< the pause after a failure ends then
     Credential::Kind kind_;
     std::uint64_t seen_request_ = 0;
     std::uint64_t news_heard_ = 0;

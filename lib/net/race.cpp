@@ -70,7 +70,17 @@ void Race::close_all() noexcept {
     }
 }
 
-void Race::start_next() {
+/// Without memory for the next there is no race.
+void Race::start_next() noexcept {
+    try {
+        start_next_or_throw();
+    } catch (...) {
+        error_ = asio::error::no_memory;
+        decided_.open();
+    }
+}
+
+void Race::start_next_or_throw() {
     if (sockets_.size() == endpoints_.size() || decided_.is_open()) {
         return;
     }

@@ -35,7 +35,8 @@ class Race final : public Stoppable, public std::enable_shared_from_this<Race> {
     void stop() noexcept override;
 
   private:
-    void start_next();
+    void start_next() noexcept;
+    void start_next_or_throw();
     void finished(std::size_t index, const boost::system::error_code& error);
     void close_all() noexcept;
 

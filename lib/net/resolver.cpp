@@ -4,8 +4,8 @@
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -74,6 +74,16 @@ struct Resolver::Lookup {
         }
     }
 
+    /// A waiter's, as long as it waits.
+    struct Place {
+        Place(Lookup& at, Gate& one) : lookup(at), gate(one) { lookup.waiting.push_back(&gate); }
+        ~Place() { std::erase(lookup.waiting, &gate); }
+        Place(const Place&) = delete;
+        Place& operator=(const Place&) = delete;
+        Lookup& lookup;
+        Gate& gate;
+    };
+
     const std::string host;
     std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
     bool done = false;
@@ -96,7 +106,7 @@ void Resolver::run(std::shared_ptr<Shared> shared, std::shared_ptr<Lookup> looku
     os::block_all_signals();
     Addresses found;
     try {
-        found.list = shared->function(lookup->host, found.error);
+        found.list = interleave(shared->function(lookup->host, found.error), most_addresses);
     } catch (...) {
         found.list.clear();
         found.error = asio::error::no_memory;
@@ -104,7 +114,6 @@ void Resolver::run(std::shared_ptr<Shared> shared, std::shared_ptr<Lookup> looku
     if (!found.error && found.list.empty()) {
         found.error = asio::error::host_not_found;
     }
-    found.list = interleave(std::move(found.list), most_addresses);
     const std::lock_guard lock{shared->mutex};
     --shared->running;
     if (shared->context == nullptr) {
@@ -131,16 +140,16 @@ std::shared_ptr<Resolver::Lookup> Resolver::lookup(const std::string& host) {
         }
         ++shared_->running;
     }
-    auto fresh = std::make_shared<Lookup>(host);
     try {
+        auto fresh = std::make_shared<Lookup>(host);
         std::thread{run, shared_, fresh}.detach();
-    } catch (const std::system_error&) {
+        latest_ = std::move(fresh);
+        return latest_;
+    } catch (const std::exception&) {  // no thread, or no memory for one
         const std::lock_guard lock{shared_->mutex};
         --shared_->running;
         return pending ? latest_ : nullptr;
     }
-    latest_ = fresh;
-    return fresh;
 }
 
 asio::awaitable<Addresses> Resolver::resolve(std::string host, Leash& leash) {
@@ -158,9 +167,8 @@ asio::awaitable<Addresses> Resolver::resolve(std::string host, Leash& leash) {
     Gate gate{context_.get_executor()};
     {
         const Tie tie{leash, gate};
-        shared->waiting.push_back(&gate);
+        const Lookup::Place place{*shared, gate};
         co_await gate.wait();
-        std::erase(shared->waiting, &gate);
     }
     answer.error = asio::error::operation_aborted;
     if (shared->done) {

@@ -11,9 +11,9 @@ using core::Failure;
 using std::chrono::milliseconds;
 
 struct Turns::Waiter {
-    explicit Waiter(const asio::any_io_executor& executor) : gate(executor) {}
+    Waiter(const asio::any_io_executor& executor, bool& slot) : gate(executor), granted(slot) {}
     Gate gate;
-    bool granted = false;
+    bool& granted;  ///< the turn's
 };
 
 Turns::Turns(asio::io_context& context, Watchdog& watchdog, std::size_t slots, Timeouts timeouts)
@@ -57,7 +57,12 @@ Turn::Turn(Turns& all) : all_(all), began_(std::chrono::steady_clock::now()) {
     if (all_.shut_) {
         leash.pull(Failure::aborted);
     }
-    limit(all_.timeouts_.request);
+    try {
+        limit(all_.timeouts_.request);
+    } catch (...) {
+        std::erase(all_.turns_, this);
+        throw;
+    }
 }
 
 Turn::~Turn() {
@@ -75,13 +80,21 @@ bool Turn::try_slot() noexcept {
     return has_slot_;
 }
 
+/// A place in the queue; a slot granted while it is left goes to the turn all the same.
+struct Turns::Place {
+    Place(Turns& turns, Waiter& one) : all(turns), waiter(one) { all.waiting_.push_back(&waiter); }
+    ~Place() { std::erase(all.waiting_, &waiter); }
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+    Turns& all;
+    Waiter& waiter;
+};
+
 asio::awaitable<void> Turn::wait_for_slot() {
-    Turns::Waiter waiter{all_.context_.get_executor()};
+    Turns::Waiter waiter{all_.context_.get_executor(), has_slot_};
     const Tie tie{leash, waiter.gate};
-    all_.waiting_.push_back(&waiter);
+    const Turns::Place place{all_, waiter};
     co_await waiter.gate.wait();
-    std::erase(all_.waiting_, &waiter);
-    has_slot_ = waiter.granted;
 }
 
 void Turn::connecting() {

@@ -37,6 +37,7 @@ class Turns {
   private:
     friend class Turn;
     struct Waiter;
+    struct Place;
 
     void release_slot();
 

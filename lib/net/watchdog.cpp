@@ -12,7 +12,7 @@ struct Watchdog::State : std::enable_shared_from_this<State> {
         if (watching && *watching <= at) {
             return;
         }
-        watching = at;
+        watching.reset();
         timer.expires_at(at);
         timer.async_wait([weak = weak_from_this()](const boost::system::error_code& cancelled) {
             const auto self = weak.lock();
@@ -20,6 +20,7 @@ struct Watchdog::State : std::enable_shared_from_this<State> {
                 self->fired();
             }
         });
+        watching = at;  // not where there was no memory for it
     }
 
     void fired() {

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -87,7 +88,8 @@ class SilentServer {
 
 /// A worker on an outbox of its own, with one record that waits.
 struct Working {
-    explicit Working(core::Random& chance, LogSink log = {}) {
+    explicit Working(core::Random& chance, LogSink log = {},
+                     std::chrono::milliseconds restart_after = 1s) {
         Options options;
         options.outbox_path = folder.path() / "feedback.db";
         options.endpoint = server.url();
@@ -96,9 +98,11 @@ struct Working {
         options.request_timeout = 10min;  // so that no deadline is what ends it
         store = std::make_shared<outbox::Store>(
             store_options(options.outbox_path, OutboxMode::create, options), clock, random);
+        Settings settings = resolve(options);
+        settings.restart_after = restart_after;
         worker = std::make_shared<Worker>(
-            resolve(options), store, std::make_shared<Relay>(Observer{}, std::move(log), nullptr),
-            clock, chance);
+            settings, store, std::make_shared<Relay>(Observer{}, std::move(log), nullptr), clock,
+            chance);
         id = submit("=conv");
         worker->start();
     }
@@ -189,6 +193,43 @@ TEST_CASE("P9: a delivery proven after the worker gave up on itself is kept") {
     working.server.answer(0, "201 Created", R"({"id": 7, "sentiment": "positive"})");
     CHECK(working.settled_state() == RecordState::delivered);
     CHECK(working.store->get(working.id).server_id == "7");
+}
+
+TEST_CASE("P4: no wake shortens the pause after a failure, and the pause grows") {
+    FailingRandom chance;
+    chance.failures = 1'000'000;
+    std::atomic<int> told = 0;
+    const auto count = [&](LogLevel level, std::string_view) { told += level == LogLevel::error; };
+    SUBCASE("one failure, however often it is woken") {
+        Working working{chance, count, 10min};
+        while (told == 0) {
+            working.worker->wake();
+        }
+        for (int i = 0; i < 20; ++i) {
+            working.worker->network_changed();
+            CHECK_FALSE(working.worker->flush(5ms));  // the worker has answered each
+        }
+        CHECK(told == 1);
+    }
+    SUBCASE("each next pause is longer") {
+        std::mutex mutex;
+        std::vector<std::string> lines;
+        Working working{chance,
+                        [&](LogLevel, std::string_view line) {
+                            const std::lock_guard lock(mutex);
+                            lines.emplace_back(line);
+                            ++told;
+                        },
+                        1ms};
+        while (told < 4) {
+            working.worker->wake();
+        }
+        const std::lock_guard lock(mutex);
+        const char* pauses[] = {"in 2 ms", "in 4 ms", "in 8 ms", "in 16 ms"};
+        for (std::size_t i = 0; i < 4; ++i) {
+            CHECK(lines[i].find(pauses[i]) != std::string::npos);
+        }
+    }
 }
 
 TEST_CASE("H33: after a suspend what was in flight is unknown at once, and is not sent again") {
