@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include "agentsight/error.hpp"
 #include "settings.hpp"
@@ -82,5 +83,38 @@ TEST_CASE("a secret that breaks a rule is not repeated in the message") {
         const std::string words = error.what();
         CHECK(words.find("credential") != std::string::npos);
         CHECK(words.find("sec") == std::string::npos);
+    }
+}
+
+TEST_CASE(
+    "H19: line breaks, NUL and other control characters are refused in every option of text") {
+    const std::string endings[] = {"\r\nX-Evil: 1", "\n", "\r", std::string(1, '\0'), "\x7f"};
+    for (const std::string& ending : endings) {
+        CAPTURE(ending);
+        const auto refuses = [&](std::string_view field, auto set) {
+            Options options;
+            options.outbox_path = "/somewhere/feedback.db";
+            set(options);
+            try {
+                resolve(options);
+                return false;
+            } catch (const Error& error) {
+                const std::string_view words = error.what();
+                return error.code() == errc::invalid_option &&
+                       words.find(field) != std::string_view::npos &&
+                       words.find("Evil") == std::string_view::npos;
+            }
+        };
+        CHECK_FALSE(refuses("", [](Options&) {}));
+        CHECK(refuses("application", [&](Options& o) { o.application = "kiosk" + ending; }));
+        CHECK(refuses("outbox_path", [&](Options& o) { o.outbox_path = "/f.db" + ending; }));
+        CHECK(refuses("endpoint", [&](Options& o) { o.endpoint = "https://a.example" + ending; }));
+        CHECK(refuses("ca_file", [&](Options& o) { o.ca_file = "/ca.pem" + ending; }));
+        CHECK(refuses("client_certificate",
+                      [&](Options& o) { o.client_certificate = "/c.pem" + ending; }));
+        CHECK(refuses("client_key", [&](Options& o) { o.client_key = "/k.pem" + ending; }));
+        CHECK(refuses("proxy", [&](Options& o) { o.proxy = "http://proxy:3128" + ending; }));
+        CHECK(refuses("proxy", [&](Options& o) { o.proxy = "direct" + ending; }));
+        CHECK(refuses("credential", [&](Options& o) { o.credential = ApiKey{"ags_1" + ending}; }));
     }
 }
