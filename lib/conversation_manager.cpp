@@ -9,6 +9,7 @@
 #include "core/credential.hpp"
 #include "core/feedback.hpp"
 #include "core/uuid.hpp"
+#include "net/tls_library.hpp"
 #include "os/clock.hpp"
 #include "os/process.hpp"
 #include "outbox/store.hpp"
@@ -45,6 +46,9 @@ class ConversationManager::Impl {
           relay_(std::make_shared<Relay>(settings_.options.observer, settings_.options.log,
                                          settings_.options.dispatch)),
           fork_generation_(os::fork_generation()) {
+        if (settings_.endpoint.tls) {
+            net::keep_tls_through_exit();
+        }
         outbox::StoreOptions store =
             store_options(settings_.options.outbox_path, OutboxMode::create, settings_.options);
         // The worker is made after the store and known to it only then.
@@ -111,8 +115,13 @@ class ConversationManager::Impl {
 
     Receipt submit(const Feedback& feedback, std::error_code metadata_problem) {
         check_usable();
+        Receipt receipt;
+        receipt.id.reserve(core::Uuid::text_size);  // once it is stored nothing may fail any more
         const outbox::SubmitResult result = store_->submit(submission(feedback, metadata_problem));
-        Receipt receipt{result.has_id ? result.id.text() : std::string(), result.stored};
+        receipt.stored = result.stored;
+        if (result.has_id) {
+            result.id.append_text(receipt.id);
+        }
         if (result.error) {
             throw Error(static_cast<errc>(result.error.value()), result.message, receipt.id);
         }

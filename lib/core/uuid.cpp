@@ -113,9 +113,14 @@ std::optional<Uuid> Uuid::parse(std::string_view text) {
 }
 
 std::string Uuid::text() const {
-    constexpr std::string_view digits = "0123456789abcdef";
     std::string out;
-    out.reserve(36);
+    out.reserve(text_size);
+    append_text(out);
+    return out;
+}
+
+void Uuid::append_text(std::string& out) const {
+    constexpr std::string_view digits = "0123456789abcdef";
     for (std::size_t i = 0; i < bytes.size(); ++i) {
         if (dash_before_byte(i)) {
             out.push_back('-');
@@ -123,7 +128,6 @@ std::string Uuid::text() const {
         out.push_back(digits[bytes[i] >> 4]);
         out.push_back(digits[bytes[i] & 0x0f]);
     }
-    return out;
 }
 
 Uuid next_uuid_v7(const Uuid& last, UtcMs now, Random& random) {

@@ -23,6 +23,8 @@ struct Uuid {
 
     /// 36 characters, lower case.
     std::string text() const;
+    static constexpr std::size_t text_size = 36;
+    void append_text(std::string& out) const;
 };
 
 /// A UUIDv7 of `now` that is greater than `last`: where the clock stood still or went

@@ -19,6 +19,7 @@
 
 #include "core/text.hpp"
 #include "net/certificate_verdict.hpp"
+#include "net/tls_library.hpp"
 #include "net/trust.hpp"
 
 namespace agentsight::net {
@@ -45,13 +46,6 @@ using Session = std::unique_ptr<SSL_SESSION, SessionDeleter>;
 using AsioReference = ssl::detail::openssl_init<>;
 alignas(AsioReference) std::byte kept_reference[sizeof(AsioReference)];
 [[maybe_unused]] const bool is_kept = (new (kept_reference) AsioReference, true);
-
-/// OpenSSL's own clean-up at exit() runs while our thread may be inside it, and crashes
-/// there; what it would free, the end of the process frees. Without effect where the
-/// application has initialised OpenSSL before us.
-void initialise_library() {
-    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
-}
 
 /// Indexes under which OpenSSL's objects point back to ours.
 int context_index() {
@@ -117,6 +111,13 @@ std::string text_of_handshake_error(const std::string& host, const error_code& e
 
 }  // namespace
 
+/// OpenSSL's own clean-up at exit() runs while our thread may be inside it, and crashes
+/// there; what it would free, the end of the process frees. Without effect where the
+/// application has initialised OpenSSL before us: then its clean-up comes after our thread's.
+void keep_tls_through_exit() noexcept {
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
+}
+
 class TlsClient::Impl {
   public:
     Impl(TlsOptions given, const core::Clock& clock_in)
@@ -174,7 +175,7 @@ Session TlsClient::Impl::take_session() {
 }
 
 TlsProblem TlsClient::Impl::load() {
-    initialise_library();
+    keep_tls_through_exit();
     ssl::context fresh{ssl::context::tls_client};
     SSL_CTX* const raw = fresh.native_handle();
     // tls_client alone would allow 1.0. No renegotiation: the peer proves itself once.

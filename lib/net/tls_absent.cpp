@@ -1,6 +1,9 @@
 #include "net/tls.hpp"
+#include "net/tls_library.hpp"
 
 namespace agentsight::net {
+
+void keep_tls_through_exit() noexcept {}
 
 TrustSources TrustSources::of_system(std::filesystem::path ca_file) {
     TrustSources sources;

@@ -1,7 +1,7 @@
 // Ends processes at random moments of their deliveries, in all the ways of exit_child.cpp: each
 // must end with 0, by no signal, within its close deadline and 10 s; and have kept what it took.
 //
-//   exit-campaign [--exits 1000] [--seed S]
+//   exit-campaign [--exits 1000] [--seed S] [--way WAY]
 
 #include <array>
 #include <chrono>
@@ -21,15 +21,18 @@ using namespace agentsight::test;
 
 namespace {
 
-constexpr std::array<const char*, 6> ways{"static",  "leaked", "thread",
-                                          "default", "closed", "unloaded"};
+constexpr std::array<const char*, 8> ways{"static",         "leaked",         "thread",
+                                          "default",        "closed",         "unloaded",
+                                          "static-openssl", "default-openssl"};
 
 class Campaign {
   public:
-    explicit Campaign(std::uint64_t seed) : random_{seed} {}
+    /// `way`: empty for all, by turns.
+    Campaign(std::uint64_t seed, std::string way) : random_{seed}, way_{std::move(way)} {}
 
     bool exit_once() {
-        const char* const way = ways[below(ways.size())];
+        const std::string drawn = ways[below(ways.size())];
+        const std::string& way = way_.empty() ? drawn : way_;
         const auto stall = static_cast<Stall>(below(stalls));
         const TemporaryFolder folder;
         const std::string outbox = (folder.path() / "feedback.db").string();
@@ -39,11 +42,11 @@ class Campaign {
                                                std::to_string(microseconds), EXIT_PLUGIN})
                 .wait();
         const std::uint64_t kept = kept_in(outbox);
-        const std::uint64_t least = std::string_view{way} == "unloaded" ? 1 : 3;
+        const std::uint64_t least = way == "unloaded" ? 1 : 3;
         if (ending == Ending{.code = 0} && kept >= least) {
             return true;
         }
-        std::printf("FAILED: %s, %s, after %llu us: code %d, signal %d, %llu kept\n", way,
+        std::printf("FAILED: %s, %s, after %llu us: code %d, signal %d, %llu kept\n", way.c_str(),
                     std::string{stall_names[static_cast<std::size_t>(stall)]}.c_str(),
                     static_cast<unsigned long long>(microseconds), ending.code.value_or(-1),
                     ending.signal, static_cast<unsigned long long>(kept));
@@ -64,12 +67,13 @@ class Campaign {
 
     Places places_;
     std::mt19937_64 random_;
+    std::string way_;
 };
 
 int run(const CommandLine& line) {
     const std::uint64_t exits = line.number("exits", 1'000);
     const std::uint64_t seed = line.number("seed", std::random_device{}());
-    Campaign campaign{seed};
+    Campaign campaign{seed, line.text("way", "")};
     const auto began = std::chrono::steady_clock::now();
     std::uint64_t failed = 0;
     for (std::uint64_t i = 0; i < exits; ++i) {

@@ -6,10 +6,14 @@
 //      leaked    a manager that nobody destroys, exit() from main
 //      thread    exit() on another thread while main submits
 //      default   conversation_manager(), the library's own
+//      static-openssl, default-openssl  the same, and the application uses OpenSSL in between
 //      closed    closed and destroyed before main returns
 //      unloaded  PLUGIN loaded, used, closed and unloaded again
 
 #include <dlfcn.h>
+#ifdef WITH_TLS
+#include <openssl/ssl.h>
+#endif
 
 #include <chrono>
 #include <cstdio>
@@ -31,6 +35,16 @@ void submit(ConversationManager& manager) {
     for (int i = 0; i < 3; ++i) {
         manager.submit_feedback("conversation-" + std::to_string(i), "positive");
     }
+}
+
+/// An application that uses OpenSSL by itself once there is a manager: what it registers with
+/// atexit() runs before what ends the manager.
+void use_openssl([[maybe_unused]] bool uses) {
+#ifdef WITH_TLS
+    if (uses) {
+        OPENSSL_init_ssl(0, nullptr);
+    }
+#endif
 }
 
 void let_pass(std::chrono::microseconds time) {
@@ -69,7 +83,9 @@ int main(int count, char** words) try {
     if (count < 6) {
         return 2;
     }
-    const std::string_view way = words[1];
+    std::string_view way = words[1];
+    const bool with_openssl = way.ends_with("-openssl");
+    way = way.substr(0, way.size() - (with_openssl ? 8 : 0));
     const std::chrono::microseconds time{std::atoll(words[5])};
     if (way == "unloaded") {
         return count == 7 ? load_and_unload(words[6], {words[2], words[3], words[4], time}) : 2;
@@ -87,12 +103,14 @@ int main(int count, char** words) try {
         ::setenv("AGENTSIGHT_API_KEY", "ags_exit_campaign", 1);
         ::setenv("SSL_CERT_FILE", words[4], 1);
         submit(conversation_manager());
+        use_openssl(with_openssl);
         let_pass(time);
         return 0;
     }
     if (way == "static") {
         static ConversationManager manager{options};
         submit(manager);
+        use_openssl(with_openssl);
         let_pass(time);
         std::exit(0);
     }

@@ -131,3 +131,31 @@ TEST_CASE("P4: without memory the worker starts again, and everything arrives on
         REQUIRE(delivery.callbacks == 1);
     }
 }
+
+TEST_CASE(
+    "S38: a submit that fails for want of memory has stored nothing, and one that did says so") {
+    const TemporaryFolder folder;
+    Options options;
+    options.outbox_path = folder.path() / "feedback.db";
+    options.endpoint = "http://127.0.0.1:1";
+    options.durability = Durability::relaxed;
+    options.observer = [](const Event&) {};
+    options.log = [](LogLevel, std::string_view) {};
+    ConversationManager manager{options};
+    std::uint64_t stored = 0;
+    bool failed = true;
+    for (std::uint64_t n = 1; failed; ++n) {
+        CAPTURE(n);
+        Feedback feedback{"conv", Sentiment::positive};
+        std::error_code error;
+        FailingMemory::here(true);
+        FailingMemory::arm(n, n + 1);
+        const Receipt receipt = manager.submit_feedback(feedback, error);
+        failed = FailingMemory::disarm() >= n;
+        FailingMemory::here(false);
+        stored += error ? 0 : 1;
+        CHECK((!error || error == errc::out_of_memory));
+        CHECK((error || (receipt.stored && receipt.id.size() == 36)));
+        REQUIRE(manager.stats().accepted == stored);
+    }
+}
