@@ -44,6 +44,7 @@ Worker::~Worker() = default;
 void Worker::start() {
     left_ = false;
     try {
+        const os::SignalsBlocked for_the_thread;
         thread_ = std::thread([self = shared_from_this()] {
             self->thread_id_ = std::this_thread::get_id();
             self->loop_->run();

@@ -143,7 +143,6 @@ Worker::Thread::Thread(Worker& worker)
 Worker::Thread::~Thread() = default;
 
 void Worker::Thread::run() {
-    os::block_all_signals();
     tick_owed_ = true;
     while (!ended_) {
         if (std::exchange(starved_, false)) {
@@ -393,6 +392,7 @@ void Worker::Thread::drain() {
         follow();
         return;
     }
+    watch_links();
     if (worker_.submitted_.exchange(false)) {
         ++news_heard_;
         engine_->submitted();
@@ -465,10 +465,6 @@ bool Worker::Thread::become_drainer() {
     draining_ = true;
     bell_rung_.watch(bell_.descriptor());  // armed before the first scan
     bell_is_polled_ = !bell_.works();
-    if (!link_watch_) {
-        link_watch_.emplace();
-    }
-    link_changed_.watch(link_watch_->descriptor());
     ++generation_;
     engine_ = std::make_unique<delivery::Engine>(store_, policy(worker_.settings_, kind_),
                                                  worker_.random_);
@@ -478,6 +474,18 @@ bool Worker::Thread::become_drainer() {
     started_ = true;
     worker_.news_ = true;
     return true;
+}
+
+/// Where no descriptor was left for it, the next step of the drainer tries again.
+void Worker::Thread::watch_links() {
+    if (!link_watch_ || (link_watch_->descriptor() < 0 && link_watch_->worth_another_try())) {
+        link_watch_.emplace();
+        link_is_watched_ = false;
+    }
+    if (!link_is_watched_ && link_watch_->descriptor() >= 0) {
+        link_changed_.watch(link_watch_->descriptor());
+        link_is_watched_ = true;
+    }
 }
 
 void Worker::Thread::resign() noexcept {
@@ -498,6 +506,7 @@ void Worker::Thread::resign() noexcept {
     engine_.reset();
     bell_rung_.unwatch();
     link_changed_.unwatch();
+    link_is_watched_ = false;
     store_.stop_being_drainer();
     sign_.lower();
 }

@@ -69,6 +69,7 @@ class Worker::Thread {
     bool may_drain() const;
     void drain();
     bool become_drainer();
+    void watch_links();
     void follow();
     void unfollow() noexcept;
     bool should_make_room() const;
@@ -118,6 +119,7 @@ class Worker::Thread {
     bool started_ = false;  ///< the engine has been started since we became the drainer
     int sign_descriptor_ = -1;
     bool following_ = false;  ///< another drains, and its sign is watched
+    bool link_is_watched_ = false;
     bool paused_ = false;
     bool closing_ = false;
     bool ended_ = false;

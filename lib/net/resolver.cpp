@@ -103,7 +103,6 @@ Resolver::~Resolver() {
 }
 
 void Resolver::run(std::shared_ptr<Shared> shared, std::shared_ptr<Lookup> lookup) {
-    os::block_all_signals();
     Addresses found;
     try {
         found.list = interleave(shared->function(lookup->host, found.error), most_addresses);
@@ -142,6 +141,7 @@ std::shared_ptr<Resolver::Lookup> Resolver::lookup(const std::string& host) {
     }
     try {
         auto fresh = std::make_shared<Lookup>(host);
+        const os::SignalsBlocked for_the_thread;
         std::thread{run, shared_, fresh}.detach();
         latest_ = std::move(fresh);
         return latest_;

@@ -20,12 +20,15 @@ class LinkWatch {
     LinkWatch& operator=(const LinkWatch&) = delete;
 
     int descriptor() const { return socket_.value(); }
+    /// There was no descriptor or no memory for it (EMFILE and the like), which may pass.
+    bool worth_another_try() const { return short_of_something_; }
     /// Reads what has come; true where a link came up or an address was added that was not
     /// there before, loopback and link-local ones apart.
     bool drain() noexcept;
 
   private:
     Descriptor socket_;
+    bool short_of_something_ = false;
     std::unique_ptr<LinkEvents> events_;
 };
 

@@ -53,9 +53,13 @@ Descriptor open_socket() {
     sockaddr_nl groups{};
     groups.nl_family = AF_NETLINK;
     groups.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
-    if (!opened.valid() ||
-        ::bind(opened.value(), reinterpret_cast<const sockaddr*>(&groups), sizeof groups) != 0) {
+    if (!opened.valid()) {
         return {};
+    }
+    if (::bind(opened.value(), reinterpret_cast<const sockaddr*>(&groups), sizeof groups) != 0) {
+        const int why = errno;
+        opened.close();
+        errno = why;
     }
     return opened;
 }
@@ -67,9 +71,13 @@ LinkWatch::LinkWatch() : events_{std::make_unique<LinkEvents>()} {
         socket_ = open_socket();
         if (socket_.valid()) {
             learn_present_state(*events_);
+        } else {
+            short_of_something_ =
+                errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
         }
     } catch (const std::exception&) {
         socket_.close();
+        short_of_something_ = true;
     }
 }
 

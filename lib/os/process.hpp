@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -14,10 +15,20 @@ std::uint64_t fork_generation() noexcept;
 /// cannot be asked.
 std::optional<bool> is_stopped(std::int64_t pid) noexcept;
 
-/// Blocks every signal on the calling thread, so that the application's handlers never run
-/// on the worker; but for the thread's own faults (SIGSEGV and the like), which the
-/// application's crash handler must see.
-void block_all_signals() noexcept;
+/// While it lives every signal is blocked on the calling thread, and for ever on the threads
+/// it starts meanwhile, from their first instruction on: the application's handlers never run
+/// on them. But for a thread's own faults (SIGSEGV and the like), which the application's
+/// crash handler must see.
+class SignalsBlocked {
+  public:
+    SignalsBlocked() noexcept;
+    ~SignalsBlocked();
+    SignalsBlocked(const SignalsBlocked&) = delete;
+    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+  private:
+    std::array<unsigned char, 128> before_;  ///< the platform's own mask
+};
 
 void yield_processor() noexcept;
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <exception>
 #include <string>
 
@@ -37,7 +38,7 @@ std::optional<bool> is_stopped(std::int64_t pid) noexcept {
     }
 }
 
-void block_all_signals() noexcept {
+SignalsBlocked::SignalsBlocked() noexcept {
     sigset_t set;
     ::sigfillset(&set);
     // The thread's own faults stay deliverable: blocked, they would end the process without
@@ -45,7 +46,16 @@ void block_all_signals() noexcept {
     for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) {
         ::sigdelset(&set, fault);
     }
-    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    sigset_t before;
+    ::pthread_sigmask(SIG_BLOCK, &set, &before);
+    static_assert(sizeof before <= sizeof before_);
+    std::memcpy(before_.data(), &before, sizeof before);
+}
+
+SignalsBlocked::~SignalsBlocked() {
+    sigset_t before;
+    std::memcpy(&before, before_.data(), sizeof before);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void yield_processor() noexcept {

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -9,9 +10,12 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <future>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -318,4 +322,38 @@ TEST_CASE("a record is told as submitted before the drainer hears of it") {
     two[0].id = results[0].id;
     CHECK_FALSE(store.submit(two[0]).stored);  // the same again: nothing to tell
     CHECK(told == expected);
+}
+
+TEST_CASE("P14: every thread of a live worker blocks all signals but its own faults") {
+    TestRandom chance;
+    Working working{chance};
+    working.server.listen();
+    working.worker->network_changed();
+    CHECK(working.server.read_request().starts_with("POST "));
+    int threads = 0;
+    for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
+        if (task.path().filename() == std::to_string(::getpid())) {
+            continue;
+        }
+        ++threads;
+        std::ifstream status{task.path() / "status"};
+        std::string line;
+        std::uint64_t blocked = 0;
+        while (std::getline(status, line)) {
+            if (line.starts_with("SigBlk:")) {
+                blocked = std::stoull(line.substr(7), nullptr, 16);
+            }
+        }
+        // SIGKILL and SIGSTOP cannot be, the C library's own two must not; the rest are faults.
+        const std::set<int> not_blocked{SIGKILL, SIGSTOP, 32,      33,     SIGSEGV, SIGBUS,
+                                        SIGFPE,  SIGILL,  SIGTRAP, SIGSYS, SIGABRT};
+        for (int signal = 1; signal <= 64; ++signal) {
+            CAPTURE(signal);
+            CHECK(((blocked >> (signal - 1)) & 1) == (not_blocked.contains(signal) ? 0 : 1));
+        }
+    }
+    CHECK(threads == 1);
+    sigset_t mine;
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &mine);
+    CHECK(::sigismember(&mine, SIGTERM) == 0);
 }

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <cstring>
@@ -204,4 +205,21 @@ TEST_CASE("a real link that comes up wakes the watch, and one that goes down is 
     } else {
         CHECK(ending == Ending{.code = 0});
     }
+}
+
+TEST_CASE("P13: a link watch for which no descriptor was left says that it may be had later") {
+    auto child = ChildProcess::run([](ParentLink&) {
+        rlimit limit{};
+        ::getrlimit(RLIMIT_NOFILE, &limit);
+        const rlimit none{.rlim_cur = 0, .rlim_max = limit.rlim_max};
+        ::setrlimit(RLIMIT_NOFILE, &none);
+        const os::LinkWatch without;
+        ::setrlimit(RLIMIT_NOFILE, &limit);
+        const os::LinkWatch later;
+        return without.descriptor() < 0 && without.worth_another_try() && later.descriptor() >= 0 &&
+                       !later.worth_another_try()
+                   ? 0
+                   : 1;
+    });
+    CHECK(child.wait() == Ending{.code = 0});
 }

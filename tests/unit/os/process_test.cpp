@@ -7,6 +7,7 @@
 #include <fcntl.h>
 
 #include <atomic>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -63,7 +64,8 @@ TEST_CASE("is_stopped is not misled by a process that calls itself strange thing
     CHECK(os::is_stopped(child.pid()) == false);
 }
 
-TEST_CASE("P14: a thread that blocks all signals runs none of the application's handlers") {
+TEST_CASE(
+    "P14: a thread started while all signals are blocked runs none of the application's handlers") {
     auto child = ChildProcess::run([](ParentLink&) {
         static std::atomic<int> handled = 0;
         struct sigaction action {};
@@ -72,8 +74,8 @@ TEST_CASE("P14: a thread that blocks all signals runs none of the application's 
             ::sigaction(signal, &action, nullptr);
         }
         bool faults_pass = false;
+        std::optional<os::SignalsBlocked> for_the_thread{std::in_place};
         std::thread worker{[&] {
-            os::block_all_signals();
             for (const int signal : {SIGALRM, SIGCHLD, SIGUSR1, SIGTERM, SIGPIPE, SIGINT}) {
                 ::pthread_kill(::pthread_self(), signal);
             }
@@ -82,7 +84,10 @@ TEST_CASE("P14: a thread that blocks all signals runs none of the application's 
             faults_pass = ::sigismember(&blocked, SIGSEGV) == 0;
         }};
         worker.join();
-        return handled == 0 && faults_pass ? 0 : 1;
+        const bool none_there = handled == 0;
+        for_the_thread.reset();
+        ::raise(SIGUSR1);  // the caller has its own mask again
+        return none_there && handled == 1 && faults_pass ? 0 : 1;
     });
     CHECK(child.wait() == Ending{.code = 0});
 }
