@@ -183,17 +183,14 @@ void Engine::Impl::end_holds() {
     pacer_.off();
     const std::vector<outbox::HoldRow> rows = holds_.rows();
     for (const outbox::HoldRow& row : rows) {
-        const bool binding =
-            row.reason == HoldReason::no_credential ||
-            (row.reason == HoldReason::throttled && throttled_told_ && *throttled_told_ > now_);
+        const bool binding = row.reason == HoldReason::no_credential ||
+                             (row.reason == HoldReason::throttled && holds_.told() > now_);
         if (!binding) {
             unhold(row.reason, false);
         }
     }
     holds_.forget_steps();
-    if (throttled_told_) {
-        holds_.hurry(HoldReason::throttled, *throttled_told_);
-    }
+    holds_.hurry_throttle();
     refusals_in_row_ = 0;
     unknowns_in_row_ = 0;
 }
@@ -234,9 +231,7 @@ void Engine::Impl::speed_up() {
     now_ = store_.now();
     pacer_.off();
     holds_.probe_all_at_once(now_);
-    if (throttled_told_) {
-        holds_.hurry(HoldReason::throttled, *throttled_told_);
-    }
+    holds_.hurry_throttle();
     rung_ = true;
 }
 

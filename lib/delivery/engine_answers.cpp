@@ -265,7 +265,6 @@ void Engine::Impl::answered_by_api() {
     // What was under way when the server said "later" proves nothing about now.
     const outbox::HoldRow* const throttle = holds_.find(HoldReason::throttled);
     if (throttle != nullptr && throttle->until && *throttle->until <= now_) {
-        throttled_told_.reset();
         unhold(HoldReason::throttled, true);
     }
 }
@@ -501,10 +500,11 @@ void Engine::Impl::hold_for_throttle(int status, const std::string& detail,
         unhold(HoldReason::outage, true);
     }
     core::OutboxMs until = now_;
+    core::OutboxMs binding = now_;
     if (retry_after_ms) {
         const std::int64_t told = *retry_after_ms;
-        throttled_told_ = std::max(throttled_told_.value_or(0), now_ + told);
-        until = std::max(*throttled_told_, now_ + backoff_floor_ms);
+        binding = std::max(holds_.told().value_or(0), now_ + told);
+        until = std::max(binding, now_ + backoff_floor_ms);
         if (!at_full_speed()) {
             // Told too short a time again and again, a fleet must thin out by itself.
             const std::int64_t spread =
@@ -523,7 +523,7 @@ void Engine::Impl::hold_for_throttle(int status, const std::string& detail,
     }
     pacer_.throttled(now_);
     const HoldCause cause{.reason = HoldReason::throttled, .status = status, .detail = detail};
-    if (holds_.enter_until(cause, until, moment_)) {
+    if (holds_.enter_throttle(cause, {.told = binding, .until = until}, moment_)) {
         tell(event::Held{cause.reason, status, detail});
     }
     give_back_ready();

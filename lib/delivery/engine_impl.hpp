@@ -251,7 +251,6 @@ class Engine::Impl {
     std::unordered_map<std::string, Troubles> read_troubles_;  ///< by conversation
     bool probe_record_next_ = false;  ///< probes alternate: a reading, a record
     int throttle_step_ = 0;
-    std::optional<core::OutboxMs> throttled_told_;      ///< never before, not even at full speed
     std::optional<core::UtcMs> server_date_;            ///< durable: also from earlier boots
     core::UtcMs trusted_time_ = 0;                      ///< durable; see Engine::trust_time
     core::UtcMs date_seen_ = 0;                         ///< the newest Date of this process ...

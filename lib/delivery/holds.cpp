@@ -1,6 +1,7 @@
 #include "delivery/holds.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace agentsight::delivery {
 
@@ -14,6 +15,12 @@ constexpr int max_step = 40;
 bool by_backoff(HoldReason reason) {
     return reason == HoldReason::link_down || reason == HoldReason::outage ||
            reason == HoldReason::throttled;
+}
+
+/// HoldRow::step of a throttle.
+int beyond(HoldTable::Throttle times) {
+    return static_cast<int>(
+        std::clamp<core::OutboxMs>(times.until - times.told, 0, std::numeric_limits<int>::max()));
 }
 
 }  // namespace
@@ -57,22 +64,28 @@ bool HoldTable::enter(const HoldCause& cause, const core::Moment& moment, core::
     return true;
 }
 
-bool HoldTable::enter_until(const HoldCause& cause, core::OutboxMs until,
-                            const core::Moment& moment) {
-    if (outbox::HoldRow* const row = row_of(cause.reason)) {
-        row->until = std::max(row->until.value_or(until), until);
-        row->status = cause.status;
-        row->detail = cause.detail;
-        return false;
+bool HoldTable::enter_throttle(const HoldCause& cause, Throttle times, const core::Moment& moment) {
+    outbox::HoldRow* row = row_of(HoldReason::throttled);
+    const bool begins = row == nullptr;
+    if (begins) {
+        row = &rows_.emplace_back();
+        row->reason = HoldReason::throttled;
+        row->since = moment.utc_ms;
+    } else {
+        times.told = std::max(times.told, told().value_or(times.told));
+        times.until = std::max(times.until, row->until.value_or(times.until));
     }
-    outbox::HoldRow row;
-    row.reason = cause.reason;
-    row.since = moment.utc_ms;
-    row.until = until;
-    row.status = cause.status;
-    row.detail = cause.detail;
-    rows_.push_back(std::move(row));
-    return true;
+    row->until = times.until;
+    row->step = beyond(times);
+    row->status = cause.status;
+    row->detail = cause.detail;
+    return begins;
+}
+
+std::optional<core::OutboxMs> HoldTable::told() const {
+    const outbox::HoldRow* const row = find(HoldReason::throttled);
+    return row != nullptr && row->until ? std::optional{*row->until - std::max(row->step, 0)}
+                                        : std::nullopt;
 }
 
 bool HoldTable::enter_for_good(const HoldCause& cause, const core::Moment& moment) {
@@ -106,10 +119,11 @@ void HoldTable::probe_all_at_once(core::OutboxMs now) {
     }
 }
 
-void HoldTable::hurry(HoldReason reason, core::OutboxMs until) {
-    outbox::HoldRow* const row = row_of(reason);
-    if (row != nullptr && row->until) {
-        row->until = std::min(*row->until, until);
+void HoldTable::hurry_throttle() {
+    if (const auto said = told()) {
+        outbox::HoldRow* const row = row_of(HoldReason::throttled);
+        row->until = said;
+        row->step = 0;
     }
 }
 
@@ -130,6 +144,12 @@ void HoldTable::prolong_due(core::OutboxMs now, core::Random& random) {
 }
 
 void HoldTable::prolong(outbox::HoldRow& row, core::OutboxMs now, core::Random& random) const {
+    if (row.reason == HoldReason::throttled) {
+        // What the server said is over, and something else is wrong now.
+        row.until = now + wait(row.reason, max_step, random);
+        row.step = beyond({.told = now, .until = *row.until});
+        return;
+    }
     row.step = std::min(row.step + 1, max_step);
     row.until = now + wait(row.reason, row.step, random);
 }

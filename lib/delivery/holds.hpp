@@ -38,8 +38,14 @@ class HoldTable {
     bool enter(const HoldCause& cause, const core::Moment& moment, core::OutboxMs now,
                core::Random& random);
 
-    /// As enter(), with the time as it was told: `until` is never made earlier by this.
-    bool enter_until(const HoldCause& cause, core::OutboxMs until, const core::Moment& moment);
+    struct Throttle {
+        core::OutboxMs told;   ///< the server said so; now, where it did not say
+        core::OutboxMs until;  ///< never before `told`
+    };
+    /// As enter(), with a time: neither is ever made earlier by this.
+    bool enter_throttle(const HoldCause& cause, Throttle times, const core::Moment& moment);
+    /// Until when the server said that nothing is to be sent; binds whatever ends holds.
+    std::optional<core::OutboxMs> told() const;
 
     /// A hold that no time ends.
     bool enter_for_good(const HoldCause& cause, const core::Moment& moment);
@@ -51,8 +57,8 @@ class HoldTable {
     void probe_at_once(HoldReason reason, core::OutboxMs now);
     void probe_all_at_once(core::OutboxMs now);
 
-    /// Makes a hold due earlier, at `until`; never later.
-    void hurry(HoldReason reason, core::OutboxMs until);
+    /// Makes a throttle due as soon as the server said.
+    void hurry_throttle();
     /// No hold ends later than this: for rows read back from a file.
     void limit(core::OutboxMs latest);
     /// A probe failed in a way that says nothing new: each hold whose time has come is

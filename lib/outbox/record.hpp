@@ -110,7 +110,9 @@ struct HoldRow {
     HoldReason reason = HoldReason::link_down;
     core::UtcMs since = 0;
     std::optional<core::OutboxMs> until;
-    int step = 0;  ///< of the backoff
+    /// Of the backoff; of a throttle: by how many milliseconds `until` is later than the server
+    /// said, so that what it said binds the next drainer too.
+    int step = 0;
     int status = 0;
     std::string detail;
 };

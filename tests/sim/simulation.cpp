@@ -152,7 +152,7 @@ void Simulation::start_process() {
     engine_->start();
     fast_ = scenario_.full_speed;
     engine_->full_speed(fast_);
-    not_before_ = 0;
+    not_before_ = not_before_committed_;
     open_follower();
     dirty_ = true;
     for (const int number : std::exchange(waiting_submits_, {})) {
@@ -269,6 +269,7 @@ void Simulation::step() {
     dirty_ = false;
     ++result_.steps;
     delivery::Engine::Step step = engine_->step();
+    not_before_committed_ = not_before_;
     wake_at_.reset();
     if (step.wake_at) {
         wake_at_ = clock_.time + std::max<Time>(*step.wake_at - store_->now(), 0);

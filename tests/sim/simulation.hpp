@@ -116,6 +116,7 @@ class Simulation {
     std::vector<Submitted> submitted_;
     std::vector<int> waiting_submits_;
     Time not_before_ = 0;
+    Time not_before_committed_ = 0;  ///< binds the next process too
     bool key_was_invalid_ = false;
     bool dirty_ = false;
 };

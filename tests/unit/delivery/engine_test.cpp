@@ -324,6 +324,38 @@ TEST_CASE("Retry-After is never undercut, not even at full speed, by release or 
     CHECK(drain.tasks.size() == 1);
 }
 
+TEST_CASE("Retry-After binds the next process too, whoever says release or drain") {
+    Drain drain;
+    drain.submit();
+    drain.run();
+    core::Evidence throttled = Drain::reply(429, R"({"detail": "Request was throttled."})");
+    SUBCASE("told") {
+        throttled.retry_after = "30";
+        drain.answer(throttled);
+        const core::OutboxMs told = drain.store().now() + 30'000;
+        drain.restart();
+        drain.engine().release();
+        drain.step();
+        CHECK(drain.tasks.empty());
+        CHECK(drain.hold() == HoldReason::throttled);
+        CHECK(drain.wake_at.value() == told);  // what was added to it, release has ended
+        drain.restart();
+        drain.engine().full_speed(true);
+        drain.step();
+        CHECK(drain.tasks.empty());
+        CHECK(drain.wake_at.value() == told);
+    }
+    SUBCASE("not told") {
+        drain.answer(throttled);
+        drain.restart();
+        REQUIRE(drain.hold() == HoldReason::throttled);
+        drain.engine().release();
+        drain.step();
+        CHECK_FALSE(drain.hold().has_value());
+        CHECK(drain.tasks.size() == 1);
+    }
+}
+
 TEST_CASE("in the background a throttled device comes later than it was told") {
     int later = 0;
     for (int i = 0; i < 20; ++i) {

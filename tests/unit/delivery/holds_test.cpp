@@ -78,7 +78,7 @@ TEST_CASE("of several holds the last to end counts, and one without end is for g
     test::TestRandom random;
     HoldTable holds{backoff};
     holds.enter(cause(HoldReason::link_down), moment, 0, random);
-    holds.enter_until(cause(HoldReason::throttled), 500'000, moment);
+    holds.enter_throttle(cause(HoldReason::throttled), {.told = 500'000, .until = 500'000}, moment);
     CHECK(*holds.until() == 500'000);
     CHECK(holds.shown() == HoldReason::throttled);
     holds.enter_for_good(cause(HoldReason::no_credential), moment);
@@ -93,8 +93,8 @@ TEST_CASE("a throttle is never hurried, all others are") {
     test::TestRandom random;
     HoldTable holds{backoff};
     holds.enter(cause(HoldReason::endpoint), moment, 0, random);
-    holds.enter_until(cause(HoldReason::throttled), 40'000, moment);
-    holds.enter_until(cause(HoldReason::throttled), 10'000, moment);
+    holds.enter_throttle(cause(HoldReason::throttled), {.told = 40'000, .until = 40'000}, moment);
+    holds.enter_throttle(cause(HoldReason::throttled), {.told = 10'000, .until = 10'000}, moment);
     holds.probe_all_at_once(5);
     CHECK(*holds.until() == 40'000);
     CHECK(*holds.find(HoldReason::endpoint)->until == 5);
