@@ -249,7 +249,7 @@ void Engine::Impl::delivered(const outbox::ClaimedRecord& record, Outcome& outco
     throttle_step_ = 0;
     route_lost_[0] = route_lost_[1] = false;
     bad_answers_.erase(record.key);
-    missing_since_.erase(record.feedback.conversation.value);
+    missing_.erase(record.feedback.conversation.value);
     unhold(HoldReason::refusals, true);
 }
 
@@ -286,28 +286,33 @@ void Engine::Impl::refused(const outbox::ClaimedRecord& record, Settlement& sett
 }
 
 /// By boot time, never by the wall clock: since its first attempt, or since the server was
-/// first seen not to know the conversation, if the record is older than that. A device that
-/// is restarted too often to prove it gives up by the number of attempts.
+/// first seen not to know the conversation, if the record is older than that. And only when
+/// the server has said so as often as it does in such a time: what a portal or a missing link
+/// took of it does not count. A device that is restarted too often to prove how long it was
+/// gives up by the number of attempts.
 bool Engine::Impl::grace_is_over(const outbox::ClaimedRecord& record) {
-    if (missing_since_.size() >= remembered_missing) {
-        missing_since_.clear();
+    if (missing_.size() >= remembered_missing) {
+        missing_.clear();
     }
-    const auto since =
-        missing_since_.try_emplace(record.feedback.conversation.value, moment_.boot_ms);
+    Missing& missing =
+        missing_.try_emplace(record.feedback.conversation.value, Missing{moment_.boot_ms})
+            .first->second;
+    ++missing.answers;
     const auto waited = [this](const core::Moment& from) {
         // What was in another boot was before this one.
         return moment_.boot_ms - (from.boot_id == moment_.boot_id ? from.boot_ms : 0);
     };
     const core::Moment first = record.first_attempt.value_or(record.attempt_began);
     const std::int64_t of_conversation =
-        std::min(moment_.boot_ms - since.first->second, waited(record.submitted));
-    if (std::max(waited(first), of_conversation) >= policy_.not_found_grace_ms) {
+        std::min(moment_.boot_ms - missing.since, waited(record.submitted));
+    // On average an attempt waits half the cap.
+    const std::int64_t fitting =
+        2 * policy_.not_found_grace_ms / std::max<std::int64_t>(policy_.backoff_cap_ms, 1);
+    if ((waited(first) >= policy_.not_found_grace_ms && record.attempts >= fitting) ||
+        (of_conversation >= policy_.not_found_grace_ms && missing.answers >= fitting)) {
         return true;
     }
-    // On average an attempt waits half the cap: twice as many as fit into the grace.
-    const std::int64_t often =
-        4 * policy_.not_found_grace_ms / std::max<std::int64_t>(policy_.backoff_cap_ms, 1);
-    return record.attempts >= least_grace_attempts + often;
+    return record.attempts >= least_grace_attempts + 2 * fitting;
 }
 
 void Engine::Impl::not_found(const outbox::ClaimedRecord& record, Settlement& settlement) {

@@ -232,10 +232,13 @@ class Engine::Impl {
         int strikes = 0;               ///< in a row, with nothing delivered between
     };
     std::unordered_map<std::int64_t, BadAnswers> bad_answers_;  ///< by key
-    /// Boot time at which the server was first seen not to know a conversation.
-    std::unordered_map<std::string, std::int64_t> missing_since_;
-    std::optional<core::ConversationKey> ask_;  ///< to be read as a probe of the API itself
-    bool api_readable_ = false;                 ///< it answered a read during this hold
+    struct Missing {
+        std::int64_t since = 0;  ///< boot time at which the server was first seen not to know it
+        std::int64_t answers = 0;
+    };
+    std::unordered_map<std::string, Missing> missing_;  ///< by conversation
+    std::optional<core::ConversationKey> ask_;          ///< to be read as a probe of the API itself
+    bool api_readable_ = false;                         ///< it answered a read during this hold
     struct Troubles {
         struct Kind {
             int count = 0;                 ///< with deliveries between

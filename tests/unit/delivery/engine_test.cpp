@@ -582,6 +582,40 @@ TEST_CASE("a missing conversation is asked for again until its grace is over") {
     CHECK_FALSE(drain.hold().has_value());
 }
 
+TEST_CASE("the grace of a missing conversation does not run while a portal or no link is there") {
+    Policy policy = Drain::usual();
+    policy.not_found_grace_ms = 3'600'000;
+    Drain drain{policy};
+    const std::string id = drain.submit();
+    drain.run();
+    SUBCASE("before the first 404") {}
+    SUBCASE("after the first 404") {
+        drain.answer(Drain::reply(404, R"({"detail": "Not found."})"));
+        drain.sleep();
+    }
+    for (const std::int64_t began = drain.clock.now().boot_ms;
+         drain.clock.now().boot_ms - began < 25 * 3'600'000;) {
+        REQUIRE(drain.tasks.size() == 1);
+        drain.answer(drain.tasks[0].kind == Task::Kind::connect ? core::Evidence{}
+                                                                : Drain::html(511));
+        if (drain.tasks.empty()) {
+            drain.sleep();
+        }
+    }
+    drain.answer(Drain::reply(404, R"({"detail": "Not found."})"));
+    CHECK_FALSE(drain.hold().has_value());
+    CHECK(drain.state(id) == RecordState::waiting);
+    const std::int64_t online = drain.clock.now().boot_ms;
+    for (int i = 0; i < 1'000 && drain.state(id) != RecordState::dead; ++i) {
+        drain.sleep();
+        REQUIRE(drain.tasks.size() == 1);
+        drain.answer(Drain::reply(404, R"({"detail": "Not found."})"));
+    }
+    CHECK(drain.state(id) == RecordState::dead);
+    CHECK(drain.clock.now().boot_ms - online >= 1'800'000);
+    CHECK(drain.clock.now().boot_ms - online < 2 * 3'600'000);
+}
+
 TEST_CASE("one poisonous comment does not hold the outbox for ever") {
     Policy policy = Drain::usual();
     policy.connections = 1;
