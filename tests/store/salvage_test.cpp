@@ -447,14 +447,17 @@ TEST_CASE("where nothing was ever claimed, nothing is in doubt after a salvage")
 }
 
 TEST_CASE("rows that only the WAL holds are rescued too") {
-    Outboxed box;
-    std::vector<std::string> ids;
+    const Original original{300};
+    Copy copy{original};
+    Outboxed& box = copy.box;
+    const fs::path wal{box.options.path.string() + "-wal"};
+    // So few that no page is added: the first one, which tells, stays in the database alone.
+    constexpr int count = 3;
+    const auto comment_of = [](int i) { return "in the log alone: " + std::to_string(i) + "."; };
     auto child = ChildProcess::run([&](ParentLink& parent) {
-        outbox::StoreOptions same;
-        same.path = box.options.path;
-        Outboxed other{same};
-        for (int i = 0; i < 40; ++i) {
-            other.submit("c" + std::to_string(i), std::to_string(i));
+        box.open();
+        for (int i = 0; i < count; ++i) {
+            box.submit("c" + std::to_string(i), comment_of(i));
         }
         parent.tell();
         parent.await();
@@ -462,12 +465,31 @@ TEST_CASE("rows that only the WAL holds are rescued too") {
     });
     REQUIRE(child.await() == '.');
     child.kill();
-    box.store->close();
-    // The close moved nothing aside; put the database's own pages out of use.
-    REQUIRE(box->path() == box.options.path);
-    box.store.reset();
-    Outboxed fresh{box.options};
-    REQUIRE(fresh->status().accepted == 40);
+    const std::string log = content(wal);
+    for (int i = 0; i < count; ++i) {
+        REQUIRE(log.find(comment_of(i)) != std::string::npos);
+    }
+    REQUIRE(content(box.options.path) == original.bytes);
+
+    const std::string damaged(original.bytes.size(), '\xee');
+    overwrite(box.options.path, 0, damaged);
+    box.open();
+    box.submit("new", "after the damage");
+    REQUIRE(count_of<event::Salvaged>(box.events) == 1);
+    const auto& salvaged = std::get<event::Salvaged>(box.events[0]);
+    CHECK(salvaged.rescued >= count);
+    CHECK(salvaged.rescued < 300);  // the others stood in the database alone
+    CHECK(content(salvaged.moved_to) == damaged);
+    CHECK(content(salvaged.moved_to + "-wal") == log);
+    std::multiset<std::string> comments;
+    for (const Record& record : box->list({}, 1'000)) {
+        comments.insert(record.comment);
+    }
+    for (int i = 0; i < count; ++i) {
+        CHECK(comments.count(comment_of(i)) == 1);
+    }
+    CHECK(box->status().accepted >= 300 + count + 1);
+    CHECK(box->verify().empty());
 }
 
 TEST_CASE("a salvage that was cut short goes on with the next open") {
