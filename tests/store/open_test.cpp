@@ -8,6 +8,7 @@
 #include <iterator>
 #include <thread>
 
+#include "outbox/connect.hpp"
 #include "raw.hpp"
 #include "support.hpp"
 #include "support/child_process.hpp"
@@ -38,6 +39,24 @@ std::string content(const fs::path& path) {
     return {std::istreambuf_iterator<char>{file}, {}};
 }
 
+/// While it lives SQLite maps files into memory unless a connection says otherwise. No
+/// connection may be open when it begins and ends.
+class MappedByDefault {
+  public:
+    MappedByDefault() { set(1 << 20, 1 << 30); }
+    ~MappedByDefault() { set(-1, -1); }
+    MappedByDefault(const MappedByDefault&) = delete;
+    MappedByDefault& operator=(const MappedByDefault&) = delete;
+
+  private:
+    /// Negative: as SQLite was compiled.
+    static void set(sqlite3_int64 size, sqlite3_int64 limit) {
+        sqlite3_shutdown();
+        sqlite3_config(SQLITE_CONFIG_MMAP_SIZE, size, limit);
+        sqlite3_initialize();
+    }
+};
+
 std::size_t files_in(const fs::path& folder) {
     return static_cast<std::size_t>(
         std::distance(fs::directory_iterator{folder}, fs::directory_iterator{}));
@@ -45,7 +64,7 @@ std::size_t files_in(const fs::path& folder) {
 
 }  // namespace
 
-TEST_CASE("S37: a new outbox has the whole open profile") {
+TEST_CASE("a new outbox is the file it should be") {
     Outboxed box;
     box.submit();
     RawDatabase raw{box.options.path};
@@ -55,6 +74,44 @@ TEST_CASE("S37: a new outbox has the whole open profile") {
     CHECK(raw.integer("PRAGMA auto_vacuum") == 2);
     CHECK(raw.integer("PRAGMA page_size") == 4096);
     CHECK(raw.text("PRAGMA integrity_check") == "ok");
+}
+
+TEST_CASE("S1 S36 S37: the library's own connections have the whole open profile") {
+    Outboxed box;
+    box.submit();
+    box.store.reset();
+    const outbox::Files files{box.options.path};
+    const MappedByDefault mapped;
+    REQUIRE(RawDatabase{box.options.path}.integer("PRAGMA mmap_size") > 0);
+    for (const bool writes : {true, false}) {
+        CAPTURE(writes);
+        sqlite::Database database = writes ? outbox::connect_writer(box.options, files, box.random)
+                                           : outbox::connect_reader(box.options, files);
+        CHECK(database.text("PRAGMA journal_mode") == "wal");
+        CHECK(database.text("PRAGMA mmap_size") == "0");
+        CHECK(database.text("PRAGMA cell_size_check") == "1");
+        CHECK(database.text("PRAGMA trusted_schema") == "0");
+        CHECK(database.text("PRAGMA temp_store") == "2");
+        CHECK(database.text("PRAGMA busy_timeout") ==
+              std::to_string(box.options.busy_timeout.count()));
+        // DEFENSIVE: not even who may write the schema's table may.
+        database.script("PRAGMA writable_schema=ON");
+        CHECK_THROWS_AS(database.script("UPDATE sqlite_schema SET sql = 'CREATE TABLE t(x)'"),
+                        sqlite::Failure);
+        database.script("PRAGMA writable_schema=OFF");
+        CHECK_THROWS_AS(database.script("ATTACH ':memory:' AS other"), sqlite::Failure);
+        if (!writes) {
+            CHECK_THROWS_AS(database.script("DELETE FROM record"), sqlite::Failure);
+            continue;
+        }
+        CHECK(database.text("PRAGMA synchronous") == "2");
+        CHECK(database.text("PRAGMA wal_autocheckpoint") == "0");
+        CHECK(database.text("PRAGMA secure_delete") == "1");
+        CHECK(database.integer("PRAGMA journal_size_limit") > 0);
+        CHECK(database.integer("PRAGMA max_page_count") ==
+              static_cast<std::int64_t>(box.options.max_bytes / 4096));
+    }
+    CHECK(RawDatabase{box.options.path}.text("PRAGMA integrity_check") == "ok");
 }
 
 TEST_CASE("the partial indexes cost no temporary table at each write") {
