@@ -358,6 +358,9 @@ int run(const CommandLine& line) {
     if (finding.empty()) {
         finding = judge(plan);
     }
+    if (finding.empty() && tally.kills + tally.stops == 0) {
+        finding = "no drainer was struck: take more --records, or a smaller --every-ms";
+    }
     const std::chrono::duration<double> took = steady_clock::now() - begin;
     std::printf(
         "%llu records of %zu processes with %zu threads, %llu kills and %llu stops of the "
