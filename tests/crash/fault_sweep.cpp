@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -12,6 +13,7 @@
 
 #include "command_line.hpp"
 #include "support/temporary_folder.hpp"
+#include "support/test_random.hpp"
 #include "sweep.hpp"
 
 using namespace agentsight::test;
@@ -20,7 +22,7 @@ namespace {
 
 constexpr const char* usage =
     "fault-sweep [--scenario NAME] [--source calls|sqlite-memory|memory] [--for-ever 0|1]\n"
-    "            [--every N] [--first N] [--nth N --variant N]\n";
+    "            [--every N] [--first N] [--at-most N --seed N] [--nth N --variant N]\n";
 constexpr unsigned hang_seconds = 300;
 constexpr int crashes_a_scenario = 20;
 
@@ -37,7 +39,20 @@ struct Choice {
     const Scenario& scenario;
     Source source;
     bool for_ever;
+    std::uint64_t number;  ///< of all choices
 };
+
+/// `--at-most`: so many, evenly over all there are, from an offset that the seed draws.
+void begin(Sweep& sweep, SweepPosition& position, const Choice& choice, const CommandLine& line) {
+    position.nth = 1 + line.number("first", 0);
+    position.step = line.number("every", 1);
+    if (const std::uint64_t at_most = line.number("at-most", 0); at_most != 0) {
+        const std::uint64_t all = sweep.count(choice.scenario, choice.source);
+        position.step = std::max<std::uint64_t>(1, (all + at_most - 1) / at_most);
+        TestRandom random{line.number("seed", 1) + choice.number};
+        position.nth = 1 + random.below(position.step);
+    }
+}
 
 /// In a process of its own: a crash or a hang is a finding, and ends only that.
 int run_child(const std::filesystem::path& folder, SweepPosition& position, const Choice& choice,
@@ -51,14 +66,16 @@ int run_child(const std::filesystem::path& folder, SweepPosition& position, cons
         position.done = true;
         return 0;
     }
-    sweep.run(choice.scenario, choice.source, choice.for_ever, line.number("every", 1));
+    if (position.nth == 0) {
+        begin(sweep, position, choice, line);
+    }
+    sweep.run(choice.scenario, choice.source, choice.for_ever);
     return 0;
 }
 
 void watch(const std::filesystem::path& folder, SweepPosition& position, const Choice& choice,
            const CommandLine& line) {
     position = {};
-    position.nth = 1 + line.number("first", 0);
     for (int crashes = 0; crashes < crashes_a_scenario && !position.done; ++crashes) {
         std::fflush(stdout);
         const pid_t child = ::fork();
@@ -84,7 +101,7 @@ void watch(const std::filesystem::path& folder, SweepPosition& position, const C
             ++position.findings;
             const bool hung = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
             std::printf("%s: %s\n", hung ? "HANGS" : "CRASHES", position.running.data());
-            position.nth += line.number("every", 1);
+            position.nth += position.step;
             position.done = line.number("nth", 0) != 0;
         }
     }
@@ -103,24 +120,26 @@ int run(const CommandLine& line) {
     const TemporaryFolder folder;
     SweepPosition& position = shared_position();
     SweepPosition total;
-    const auto begin = std::chrono::steady_clock::now();
+    const auto start = std::chrono::steady_clock::now();
+    std::uint64_t number = 0;
     for (const Source source : {Source::calls, Source::sqlite_memory, Source::memory}) {
         for (const Scenario& scenario : scenarios()) {
             for (const bool for_ever : {false, true}) {
+                ++number;
                 const bool chosen = (wanted.empty() || wanted == scenario.name) &&
                                     (source_wanted.empty() || source_wanted == name_of(source)) &&
                                     (for_ever_wanted == 2 || for_ever == (for_ever_wanted == 1));
                 if (!chosen) {
                     continue;
                 }
-                watch(folder.path(), position, {scenario, source, for_ever}, line);
+                watch(folder.path(), position, {scenario, source, for_ever, number}, line);
                 total.faults += position.faults;
                 total.errors += position.errors;
                 total.findings += position.findings;
             }
         }
     }
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
     std::printf("%llu faults, %llu answered with an error, %llu findings, %.0f s\n",
                 static_cast<unsigned long long>(total.faults),
                 static_cast<unsigned long long>(total.errors),

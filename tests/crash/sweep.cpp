@@ -51,6 +51,18 @@ class DefaultVfs {
     DefaultVfs& operator=(const DefaultVfs&) = delete;
 };
 
+std::uint64_t calls_of(const Bench& bench, Source source) {
+    switch (source) {
+        case Source::calls:
+            return bench.calls.calls();
+        case Source::sqlite_memory:
+            return FailingMemory::calls();
+        case Source::memory:
+            return FailingNew::calls();
+    }
+    return 0;
+}
+
 std::string first_of(const std::vector<std::string>& sentences) {
     return sentences.empty() ? std::string{} : sentences.front();
 }
@@ -78,12 +90,17 @@ const Ground& Sweep::ground_of(const Scenario& scenario) const {
     return scenario.fresh ? nothing_ : scenario.after_kill ? killed_ : closed_;
 }
 
-void Sweep::run(const Scenario& scenario, Source source, bool for_ever, std::uint64_t step) {
-    constexpr unsigned variants = 3;
+std::uint64_t Sweep::count(const Scenario& scenario, Source source) {
+    run_one(scenario, source, {});
+    return calls_;
+}
+
+void Sweep::run(const Scenario& scenario, Source source, bool for_ever) {
     constexpr std::uint64_t enough = 1'000'000;
-    for (; position_.nth < enough; position_.nth += step) {
+    for (; position_.nth < enough; position_.nth += position_.step) {
         bool met = false;
-        for (unsigned variant = 0; variant < (source == Source::calls ? variants : 1); ++variant) {
+        variants_ = 1;
+        for (unsigned variant = 0; variant < variants_; ++variant) {
             try {
                 met = run_one(scenario, source, {position_.nth, for_ever, variant});
             } catch (const Finding& finding) {
@@ -159,6 +176,10 @@ bool Sweep::call(Bench& bench, const Scenario& scenario, Source source, Fault fa
         expected = false;
     }
     met = disarm(bench, source);
+    calls_ = calls_of(bench, source);
+    if (met && source == Source::calls) {
+        variants_ = static_cast<unsigned>(failures_of(bench.calls.failed_call()).size());
+    }
     require(expected, "the exception is no Error");
     require(met || succeeded, "an error without a fault");
     return succeeded;

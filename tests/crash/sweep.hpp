@@ -40,7 +40,8 @@ std::vector<Scenario> facade_scenarios();
 /// Where a sweep stands, in memory shared with the process that watches it: when a case crashes,
 /// the watcher knows which, and goes on behind it.
 struct SweepPosition {
-    std::uint64_t nth = 1;
+    std::uint64_t nth = 0;   ///< 0: not begun
+    std::uint64_t step = 1;  ///< from one to the next
     bool done = false;
     std::uint64_t faults = 0;    ///< met by the call
     std::uint64_t errors = 0;    ///< of those, answered with an error; the others were survived
@@ -54,8 +55,10 @@ class Sweep {
   public:
     Sweep(std::filesystem::path folder, SweepPosition& position);
 
-    /// One scenario with every `step`-th n from where the position stands.
-    void run(const Scenario& scenario, Source source, bool for_ever, std::uint64_t step);
+    /// How often the scenario's call makes what can fail.
+    std::uint64_t count(const Scenario& scenario, Source source);
+    /// One scenario with every n from where the position stands, by its step.
+    void run(const Scenario& scenario, Source source, bool for_ever);
     /// One case. Throws Finding.
     bool run_one(const Scenario& scenario, Source source, Fault fault);
 
@@ -70,6 +73,8 @@ class Sweep {
 
     std::filesystem::path folder_;
     SweepPosition& position_;
+    std::uint64_t calls_ = 0;  ///< of the last case, until it was disarmed
+    unsigned variants_ = 1;    ///< in how many ways its call could have failed
     Ground nothing_;
     Ground closed_;
     Ground killed_;
