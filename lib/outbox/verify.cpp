@@ -1,5 +1,6 @@
 #include "outbox/verify.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -26,7 +27,8 @@ std::uint64_t counted(sqlite::Rows rows) {
 }  // namespace
 
 void Verification::add(std::string finding) {
-    if (findings_.size() < max_findings) {
+    const bool is_new = std::find(findings_.begin(), findings_.end(), finding) == findings_.end();
+    if (is_new && findings_.size() < max_findings) {
         findings_.push_back(std::move(finding));
     }
 }
