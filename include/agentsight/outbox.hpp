@@ -56,6 +56,7 @@ struct Filter {
     std::optional<std::uint64_t> conversation;
     std::optional<UtcMilliseconds> since;  ///< submitted at or after
     std::string after;                     ///< a record's id: only those behind it in the order
+    bool newest_first = false;             ///< the order turned round, for `after` too
 };
 
 /// A feedback from elsewhere, another outbox's export for instance, with what is known of it
@@ -114,8 +115,8 @@ class AGENTSIGHT_API Outbox {
     Status status() const;
     Status counts() const { return status(); }
 
-    /// At most `limit` records, oldest first; page on with Filter::after. Short read
-    /// transactions: never pins the WAL.
+    /// At most `limit` records, oldest first unless the filter turns it round; page on with
+    /// Filter::after. Short read transactions: never pins the WAL.
     std::vector<Record> list(const Filter& filter, std::size_t limit) const;
 
     /// Calls `visit` with every record of the filter, in pages; stops when it says false.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "agentsight/error.hpp"
 #include "outbox/rows.hpp"
@@ -96,6 +97,7 @@ void Listing::start(sqlite::Database& database) {
     started_ = true;
     const Ledger ledger = read_ledger(database);
     const std::int64_t last = read_last(database, ledger).key;
+    after_ = filter_.newest_first ? std::numeric_limits<std::int64_t>::max() : 0;
     if (!filter_.after.empty()) {
         const auto id = core::Uuid::parse(filter_.after);
         const auto key = id ? find_key(database, *id, last) : std::nullopt;
@@ -111,9 +113,45 @@ void Listing::start(sqlite::Database& database) {
         if (static_cast<std::uint64_t>(last) == ledger.not_waiting()) {
             done_ = true;
         }
-        after_ = std::max(after_, ledger.low_key - 1);
+        lowest_ = ledger.low_key;
+    }
+    if (!filter_.newest_first) {
+        after_ = std::max(after_, lowest_ - 1);
     }
 }
+
+namespace {
+
+/// Literals, whose addresses are the cache's keys: one for either order.
+struct Walk {
+    const char* oldest_first;
+    const char* newest_first;
+};
+
+#define AGENTSIGHT_HEADS "SELECT key, lane, submitted_utc, conversation FROM record"
+#define AGENTSIGHT_OLDEST_FIRST " AND key > ? ORDER BY key LIMIT ?"
+#define AGENTSIGHT_NEWEST_FIRST " AND key < ? ORDER BY key DESC LIMIT ?"
+#define AGENTSIGHT_WALK(where)                             \
+    {                                                      \
+        AGENTSIGHT_HEADS where AGENTSIGHT_OLDEST_FIRST,    \
+            AGENTSIGHT_HEADS where AGENTSIGHT_NEWEST_FIRST \
+    }
+
+constexpr Walk along_keys AGENTSIGHT_WALK(" WHERE true");
+constexpr Walk along_rare
+    AGENTSIGHT_WALK(" INDEXED BY rare WHERE lane = ? AND lane BETWEEN 5 AND 7");
+constexpr Walk along_history
+    AGENTSIGHT_WALK(" INDEXED BY history WHERE lane = ? AND lane IN (8, 9)");
+// Few: at most twice the connections.
+constexpr Walk along_claimed
+    AGENTSIGHT_WALK(" INDEXED BY work WHERE lane = ? AND lane BETWEEN 3 AND 5");
+
+#undef AGENTSIGHT_HEADS
+#undef AGENTSIGHT_OLDEST_FIRST
+#undef AGENTSIGHT_NEWEST_FIRST
+#undef AGENTSIGHT_WALK
+
+}  // namespace
 
 std::vector<Listing::Head> Listing::next_heads(sqlite::Database& database) {
     std::vector<Head> heads;
@@ -123,25 +161,13 @@ std::vector<Listing::Head> Listing::next_heads(sqlite::Database& database) {
                              rows.text(3)});
         }
     };
-    const auto by_key = [](const Head& a, const Head& b) { return a.key < b.key; };
-    const auto rare = [&](Lane lane) {
-        collect(
-            database.query("SELECT key, lane, submitted_utc, conversation FROM record"
-                           " INDEXED BY rare WHERE lane = ? AND lane BETWEEN 5 AND 7 AND key > ?"
-                           " ORDER BY key LIMIT ?",
-                           lane, after_, rows_a_page));
+    const auto of_lane = [&](const Walk& walk, Lane lane) {
+        collect(database.query(filter_.newest_first ? walk.newest_first : walk.oldest_first, lane,
+                               after_, rows_a_page));
     };
-    const auto history = [&](Lane lane) {
+    if (!filter_.state || *filter_.state == RecordState::waiting || walks_keys_) {
         collect(
-            database.query("SELECT key, lane, submitted_utc, conversation FROM record"
-                           " INDEXED BY history WHERE lane = ? AND lane IN (8, 9) AND key > ?"
-                           " ORDER BY key LIMIT ?",
-                           lane, after_, rows_a_page));
-    };
-    if (!filter_.state || *filter_.state == RecordState::waiting) {
-        collect(
-            database.query("SELECT key, lane, submitted_utc, conversation FROM record"
-                           " WHERE key > ? ORDER BY key LIMIT ?",
+            database.query(filter_.newest_first ? along_keys.newest_first : along_keys.oldest_first,
                            after_, rows_a_page));
         return heads;
     }
@@ -149,28 +175,24 @@ std::vector<Listing::Head> Listing::next_heads(sqlite::Database& database) {
         case RecordState::waiting:
             break;
         case RecordState::claimed:
-            // Few: at most twice the connections.
-            collect(
-                database.query("SELECT key, lane, submitted_utc, conversation FROM record"
-                               " INDEXED BY work WHERE lane = 4 AND lane BETWEEN 3 AND 5"
-                               " AND key > ? LIMIT ?",
-                               after_, rows_a_page));
-            std::sort(heads.begin(), heads.end(), by_key);
+            of_lane(along_claimed, Lane::claimed);
             break;
         case RecordState::unknown:
-            rare(Lane::unknown);
-            rare(Lane::left);
-            std::sort(heads.begin(), heads.end(), by_key);
+            of_lane(along_rare, Lane::unknown);
+            of_lane(along_rare, Lane::left);
+            std::sort(heads.begin(), heads.end(), [this](const Head& a, const Head& b) {
+                return filter_.newest_first ? b.key < a.key : a.key < b.key;
+            });
             heads.resize(std::min<std::size_t>(heads.size(), rows_a_page));
             break;
         case RecordState::dead:
-            rare(Lane::dead);
+            of_lane(along_rare, Lane::dead);
             break;
         case RecordState::delivered:
-            history(Lane::delivered);
+            of_lane(along_history, Lane::delivered);
             break;
         case RecordState::discarded:
-            history(Lane::discarded);
+            of_lane(along_history, Lane::discarded);
             break;
     }
     return heads;
@@ -191,6 +213,10 @@ void Listing::read_page(sqlite::Database& database, core::OutboxMs now, core::Ut
     }
     const std::vector<Head> heads = next_heads(database);
     for (const Head& head : heads) {
+        if (head.key < lowest_) {
+            done_ = true;  // newest first: nothing that is wanted stands below
+            return;
+        }
         after_ = head.key;
         if (!matches(head)) {
             continue;

@@ -12,7 +12,7 @@
 
 namespace agentsight::outbox {
 
-/// One walk through the records of a filter, in the order submitted, by pages: by an index
+/// One walk through the records of a filter, in either order, by pages: by an index
 /// where the state has one, else along the keys.
 class Listing {
   public:
@@ -46,6 +46,7 @@ class Listing {
     bool walks_keys_ = false;
     bool done_ = false;
     std::int64_t after_ = 0;
+    std::int64_t lowest_ = 0;  ///< no key below is of the filter
     std::uint64_t counted_ = 0;
     std::vector<Record> records_;
 };
