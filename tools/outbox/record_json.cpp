@@ -9,8 +9,6 @@
 namespace agentsight::tool {
 namespace {
 
-constexpr const char* mask = "***";
-
 /// The server's ids are integers; one that is not comes out as the text it is.
 Json server_id_json(const std::string& id) {
     if (id.empty()) {

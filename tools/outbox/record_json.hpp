@@ -8,6 +8,9 @@
 
 namespace agentsight::tool {
 
+/// Stands for what is not to be seen.
+inline constexpr const char* mask = "***";
+
 /// Comments and metadata are customers' words: masked unless someone asks for them.
 enum class Reveal { no, yes };
 

@@ -1,5 +1,6 @@
 #include <array>
 
+#include "masking.hpp"
 #include "output.hpp"
 #include "record_json.hpp"
 #include "times.hpp"
@@ -89,7 +90,8 @@ std::string exposition_of(const Status& status) {
 
 ExitCode metrics(const Common& common) {
     const Outbox outbox(common.path(), OutboxMode::read_only);
-    const Status status = outbox.status();
+    Status status = outbox.status();
+    mask_words(status, outbox);
     if (common.json) {
         print_json(to_json(status));
     } else {

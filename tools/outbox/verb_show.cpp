@@ -1,5 +1,6 @@
 #include <memory>
 
+#include "masking.hpp"
 #include "output.hpp"
 #include "record_json.hpp"
 #include "record_lookup.hpp"
@@ -74,8 +75,12 @@ void print_record(const Record& record, Reveal reveal) {
 
 ExitCode show(const Common& common, const ShowFlags& flags) {
     const Reveal reveal = flags.reveal ? Reveal::yes : Reveal::no;
+    refuse_empty_id(flags.id);
     const Outbox outbox(common.path(), OutboxMode::read_only);
-    const Record record = look_up(flags.id, [&] { return outbox.get(flags.id); });
+    Record record = look_up(flags.id, [&] { return outbox.get(flags.id); });
+    if (!flags.reveal) {
+        mask_words(record);
+    }
     if (common.json) {
         Json json = to_json(record, reveal);
         json["history"] = history_json(record);

@@ -1,4 +1,5 @@
 #include "hold_words.hpp"
+#include "masking.hpp"
 #include "output.hpp"
 #include "record_json.hpp"
 #include "text.hpp"
@@ -87,7 +88,8 @@ void print_status(const Status& status) {
 
 ExitCode status(const Common& common) {
     const Outbox outbox(common.path(), OutboxMode::read_only);
-    const Status status = outbox.status();
+    Status status = outbox.status();
+    mask_words(status, outbox);
     if (common.json) {
         print_json(to_json(status));
     } else {

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "credentials.hpp"
+#include "masking.hpp"
 #include "output.hpp"
 #include "record_json.hpp"
 #include "terminal.hpp"
@@ -37,7 +38,8 @@ std::vector<WatchError> errors_of(const Outbox& outbox) {
          {RecordState::waiting, RecordState::unknown, RecordState::dead}) {
         Filter filter;
         filter.state = state;
-        for (const Record& record : outbox.list(filter, errors_page)) {
+        for (Record& record : outbox.list(filter, errors_page)) {
+            mask_words(record);
             const std::string words = error_words(record);
             if (!words.empty()) {
                 WatchError& error = by_words[words];
@@ -148,6 +150,7 @@ class Watch {
         next_ = now + every_;
         look_.now = utc_now();
         look_.status = outbox_->status();
+        mask_words(look_.status, *outbox_);
         history_.add(std::chrono::duration_cast<milliseconds>(now - start_), look_.status);
         look_.errors = errors_of(*outbox_);
     }

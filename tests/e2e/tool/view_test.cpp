@@ -123,6 +123,38 @@ TEST_CASE("list --json and show --json have their members; comments and metadata
     CHECK(tool({"list", "--reveal"}).out.find("private words") != std::string::npos);
 }
 
+TEST_CASE("the server's words are shown without what they repeat of a record's text") {
+    const Tool tool;
+    sandbox::Server server;
+    const std::string comment = "my room number is 4711\nand the bed is too short";
+    const std::string id = tool.submit("c", comment, R"({"who":{"name":"Ann Nym"},"n":"ok"})");
+    const json refusal{
+        {"comment", json::array({"ok, but '" + comment + "' is not wanted from Ann Nym"})}};
+    server.add_fault({.kind = sandbox::FaultKind::status, .status = 422, .body = refusal.dump()});
+    tool.drain(server, {"--deadline", "2s"});
+    const std::string words = tool.json({"show", id, "--reveal"})["last_error"]["detail"];
+    REQUIRE(words.find("4711") != std::string::npos);
+    REQUIRE(words.find("Ann") != std::string::npos);
+    const json shown = tool.json({"show", id});
+    CHECK(shown["last_error"]["detail"] == "comment: ok, but '***' is not wanted from ***");
+    CHECK(shown["history"][0]["detail"] == shown["last_error"]["detail"]);
+    for (const auto& verb :
+         std::vector<std::vector<std::string>>{{"list"},
+                                               {"list", "--json"},
+                                               {"show", id},
+                                               {"show", id, "--json"},
+                                               {"status"},
+                                               {"status", "--json"},
+                                               {"watch", "--count", "1"},
+                                               {"watch", "--count", "1", "--json"},
+                                               {"metrics", "--json"}}) {
+        const Run run = tool(verb);
+        CAPTURE(verb);
+        CHECK((run.out + run.err).find("4711") == std::string::npos);
+        CHECK((run.out + run.err).find("Ann") == std::string::npos);
+    }
+}
+
 TEST_CASE("P19: control characters, escape sequences and bidirectional overrides are shown inert") {
     const Tool tool;
     const std::string hostile =
