@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <array>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "credentials.hpp"
 #include "masking.hpp"
@@ -31,22 +33,35 @@ std::string error_words(const Record& record) {
     return words + record.last_error;
 }
 
-/// Those of the oldest records that failed, by their words; the newest failure first.
+/// Which records are looked at: the newest, and of those that wait also the oldest, as they are
+/// sent first. What was submitted last has most likely not been tried yet.
+struct Look {
+    RecordState state;
+    bool newest_first;
+};
+constexpr std::array<Look, 4> looks{{{RecordState::waiting, false},
+                                     {RecordState::waiting, true},
+                                     {RecordState::unknown, true},
+                                     {RecordState::dead, true}}};
+
+/// The newest failure first; by their words. A page that was full leaves others unlooked at.
 std::vector<WatchError> errors_of(const Outbox& outbox) {
     std::map<std::string, WatchError> by_words;
-    for (const RecordState state :
-         {RecordState::waiting, RecordState::unknown, RecordState::dead}) {
-        Filter filter;
-        filter.state = state;
-        for (Record& record : outbox.list(filter, errors_page)) {
+    std::set<std::string> seen;
+    for (const Look& look : looks) {
+        const Filter filter{.state = look.state, .newest_first = look.newest_first};
+        std::vector<Record> page = outbox.list(filter, errors_page);
+        for (Record& record : page) {
             mask_words(record);
             const std::string words = error_words(record);
-            if (!words.empty()) {
-                WatchError& error = by_words[words];
-                error.words = words;
-                error.id = record.id;
-                ++error.records;
+            if (words.empty() || !seen.insert(record.id).second) {
+                continue;
             }
+            WatchError& error = by_words[words];
+            error.words = words;
+            error.id = std::max(error.id, record.id);  // ids grow with time
+            error.is_more = error.is_more || page.size() == errors_page;
+            ++error.records;
         }
     }
     std::vector<WatchError> errors;
@@ -166,6 +181,7 @@ class Watch {
             json["errors"].push_back({{"at", iso8601(error.at)},
                                       {"words", error.words},
                                       {"records", error.records},
+                                      {"and_more", error.is_more},
                                       {"id", error.id}});
         }
         json.update(to_json(look_.status));

@@ -126,7 +126,8 @@ void add_errors(Page& page, const std::vector<WatchError>& errors) {
     page.add("last errors", Style::bold);
     for (std::size_t i = 0; i < std::min(errors.size(), most_errors) && page.left() > 0; ++i) {
         page.add(seconds_text(errors[i].at) + "  " + errors[i].id + "  " +
-                 std::to_string(errors[i].records) + " x  " + inert(errors[i].words));
+                 std::to_string(errors[i].records) + (errors[i].is_more ? "+" : "") + " x  " +
+                 inert(errors[i].words));
     }
 }
 

@@ -41,7 +41,8 @@ struct WatchError {
     UtcMilliseconds at = 0;  ///< the newest of those looked at
     std::string words;       ///< "422 {...}"; foreign text, not yet inert
     std::uint64_t records = 0;
-    std::string id;  ///< one of them
+    std::string id;        ///< the newest of them
+    bool is_more = false;  ///< others may have failed so too that were not looked at
 };
 
 struct WatchLook {

@@ -230,6 +230,30 @@ TEST_CASE("watch names what failed, in the server's words") {
     CHECK(look["errors"][0]["words"].get<std::string>().starts_with("422"));
 }
 
+TEST_CASE("watch counts the newest failures too, and says where there may be more") {
+    const Tool tool;
+    std::string lines;
+    for (int i = 0; i < 230; ++i) {
+        lines +=
+            R"({"conversation_id":"c)" + std::to_string(i) + R"(","sentiment":"neutral"})" + "\n";
+    }
+    REQUIRE(tool({"import", "-"}, lines).code == 0);
+    const std::string newest = tool.submit("newest");
+    sandbox::Server server;
+    server.add_fault("status,status=425,body=json,conversation_id=newest");
+    server.add_fault("status,status=404,body=json");
+    REQUIRE(tool.drain(server, {"--deadline", "2s"}).code == 3);
+    std::map<std::string, json> errors;
+    const json look = tool.json({"watch", "--count", "1"});
+    for (const json& error : look["errors"]) {
+        errors[error["words"].get<std::string>().substr(0, 3)] = error;
+    }
+    REQUIRE(errors.size() == 2);
+    CHECK(errors["425"]["id"] == newest);
+    CHECK(errors["404"]["records"] == 230);
+    CHECK(errors["404"]["and_more"] == true);
+}
+
 TEST_CASE("an outbox that goes away while it is watched is said, and looked for again") {
     const Tool tool;
     tool.submit();
