@@ -60,7 +60,8 @@ class Tables {
     }
     /// Inserts a fresh record behind all others; its id must be greater than last_id().
     std::int64_t insert(const core::Uuid& id, const Submission& submission);
-    /// Erases the text; its fingerprint stays. The row itself is still to be moved.
+    /// Erases the text, and what was said about it; its fingerprint stays. The row itself is still
+    /// to be moved.
     void erase_text(const RowState& row);
     /// Deletes the row and all that belongs to it; its place in the ledger is the caller's.
     void remove(const RowState& row);

@@ -88,6 +88,40 @@ TEST_CASE("a dead record is shown with the server's words, requeued, and then de
     CHECK(tool({"discard", id}).code == 1);
 }
 
+TEST_CASE("discard erases what was said of a record, and keeps when it was tried and what came") {
+    const Tool tool;
+    const std::string id = bury(tool, 1).front();
+    const json before = tool.json({"show", id, "--reveal"});
+    REQUIRE(before["history"][0]["detail"] != "");
+    REQUIRE(tool({"discard", id}).code == 0);
+    const json after = tool.json({"show", id, "--reveal"});
+    CHECK(after["comment"] == nullptr);
+    REQUIRE(after["history"].size() == 1);
+    for (const char* kept : {"began_at", "ended_at", "outcome", "status"}) {
+        CHECK(after["history"][0][kept] == before["history"][0][kept]);
+    }
+    CHECK(after["history"][0]["detail"] == "");
+    CHECK(after["last_error"]["detail"] == "");
+    CHECK(tool({"verify"}).code == 0);
+}
+
+TEST_CASE("one row of the server settles one record") {
+    const Tool tool;
+    const std::vector<std::string> ids{"0198b7d0-0000-7d11-8f00-000000000001",
+                                       "0198b7d0-0000-7d11-8f00-000000000002"};
+    for (const std::string& id : ids) {
+        REQUIRE(tool({"import", "-"}, R"({"id":")" + id +
+                                          R"(","conversation_id":"c","sentiment":"neutral",)"
+                                          R"("state":"unknown"})")
+                    .code == 0);
+    }
+    CHECK(tool({"resolve", ids[0], "--delivered", "--server-id", "7"}).code == 0);
+    check_refused(tool({"resolve", ids[1], "--delivered", "--server-id", "7"}), 1, ids[0]);
+    CHECK(tool.json({"show", ids[1]})["state"] == "unknown");
+    CHECK(tool({"resolve", ids[1], "--delivered", "--server-id", "8"}).code == 0);
+    CHECK(tool({"verify"}).code == 0);
+}
+
 TEST_CASE("several ids: done as far as possible, then the worst code") {
     const Tool tool;
     const std::vector<std::string> ids = bury(tool, 2);
