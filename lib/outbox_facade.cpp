@@ -123,6 +123,7 @@ class Outbox::Impl {
         submission.kind = given.credential_kind;
         submission.submitted = given.submitted_at;
         submission.may_have_arrived = given.may_have_arrived;
+        submission.is_dead = given.is_dead;
         const core::FeedbackInput input{feedback.conversation,
                                         feedback.sentiment,
                                         feedback.comment,

@@ -68,6 +68,8 @@ struct ImportedFeedback {
     /// Claimed or unknown where it comes from: kept as `unknown` and left to a person, as only
     /// that outbox could have reconciled it.
     bool may_have_arrived = false;
+    /// A dead letter where it comes from, and so here: not sent unless someone requeues it.
+    bool is_dead = false;
 };
 
 /// What became of one of submit_many's feedbacks.

@@ -40,6 +40,7 @@ struct Submission {
     // Of imported ones.
     std::optional<core::UtcMs> submitted;  ///< none: now
     bool may_have_arrived = false;         ///< left to a person
+    bool is_dead = false;                  ///< a dead letter where it comes from
 };
 
 struct SubmitResult {

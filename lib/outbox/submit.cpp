@@ -92,11 +92,11 @@ void SubmitJob::apply_one(Tables& tables, const Submission& submission, SubmitRe
     const core::Uuid id =
         made_before && result.id > tables.last_id()
             ? result.id
-            : core::next_uuid_v7(tables.last_id(), tables.moment().utc_ms, random_);
+            : core::next_uuid_v7(tables.last_id(), time_for_id(tables, submission), random_);
     const std::int64_t key = tables.insert(id, submission);
-    if (submission.may_have_arrived) {
+    if (submission.may_have_arrived || submission.is_dead) {
         RowState row = existing_row(tables.database(), key);
-        tables.move(row, Lane::left);
+        tables.move(row, submission.is_dead ? Lane::dead : Lane::left);
     }
     if (!submission.id) {
         result.id = id;

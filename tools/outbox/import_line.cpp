@@ -54,7 +54,7 @@ ImportedFeedback ImportLine::feedback() const {
     }
     feedback.metadata_json = metadata_;
     feedback.id = id_ ? std::string_view(*id_) : std::string_view{};
-    return {feedback, submitted_at_, kind_named(credential_), may_have_arrived()};
+    return {feedback, submitted_at_, kind_named(credential_), may_have_arrived(), is_dead()};
 }
 
 void ImportLine::take(const JsonMember& member) {

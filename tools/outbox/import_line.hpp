@@ -26,6 +26,7 @@ class ImportLine {
     bool has_id() const { return id_.has_value(); }
     /// `export` wrote it of a record that is done with: stored again, it would be sent again.
     bool is_done_with() const { return state_ == "delivered" || state_ == "discarded"; }
+    bool is_dead() const { return state_ == "dead"; }
     bool may_have_arrived() const { return state_ == "unknown" || state_ == "claimed"; }
 
     /// Valid as long as the line stays where it is.

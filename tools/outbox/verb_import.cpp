@@ -130,6 +130,7 @@ class Import {
             ++(outcome.receipt.stored ? stored_ : already_there_);
             without_id_ += line.has_id() ? 0 : 1;
             unknown_ += outcome.receipt.stored && line.may_have_arrived() ? 1 : 0;
+            dead_ += outcome.receipt.stored && line.is_dead() ? 1 : 0;
         } else if (is_validation_error(outcome.error) || outcome.error == errc::id_conflict) {
             pending_.rejected.push_back({number, outcome.message});
         } else {
@@ -170,6 +171,11 @@ class Import {
                      " may have arrived already; see `agentsight-outbox list --state unknown` and "
                      "settle each with `resolve`");
         }
+        if (dead_ > 0) {
+            complain(counted(dead_, "dead letter") +
+                     " as exported: not sent unless someone requeues; see `agentsight-outbox "
+                     "list --state dead`");
+        }
         if (without_id_ > 0) {
             complain(counted(without_id_, "line") +
                      " had no id: importing this again would store them again");
@@ -182,6 +188,7 @@ class Import {
             json["without_id"] = without_id_;
             json["done_with"] = done_with_;
             json["unknown"] = unknown_;
+            json["dead"] = dead_;
             print_json(json);
             return;
         }
@@ -198,6 +205,9 @@ class Import {
     Batch pending_;  ///< being committed
     std::uint64_t stored_ = 0, already_there_ = 0, bad_ = 0, without_id_ = 0;
     std::uint64_t done_with_ = 0;  ///< delivered or discarded where they were exported
+    bool warned_ = false;          ///< of a line without an id
+    std::uint64_t taken_ = 0;      ///< number of the last line that was
+    std::uint64_t dead_ = 0;       ///< given up where they were exported
     std::uint64_t unknown_ = 0;    ///< may have arrived from where they were exported
     std::future<std::vector<SubmitOutcome>> outcomes_;  ///< last: waited for before all else goes
 };

@@ -276,6 +276,25 @@ TEST_CASE("what export prints, import takes: another outbox then holds the same"
     CHECK(before == after);
 }
 
+TEST_CASE("dead letters are dead letters after an export and an import") {
+    const Tool one;
+    const std::string id = bury(one, 1).front();
+    const Tool other;
+    const std::string lines = one({"export"}).out;
+    const Run run = other({"import", "-"}, lines);
+    CHECK(run.code == 0);
+    CHECK(run.err.find("1 dead letter as exported") != std::string::npos);
+    CHECK(other.status()["dead"] == 1);
+    CHECK(other({"import", "-"}, lines).out == "0 records stored, 1 there already, 0 bad lines\n");
+    const sandbox::Server server;
+    CHECK(other.drain(server).code == 0);
+    CHECK(server.row_count() == 0);
+    CHECK(other({"requeue", id}).code == 0);
+    CHECK(other.drain(server).code == 0);
+    CHECK(server.row_count() == 1);
+    CHECK(other({"verify"}).code == 0);
+}
+
 TEST_CASE("import passes over what was delivered or discarded where it was exported") {
     const Tool one;
     const sandbox::Server server;
