@@ -115,6 +115,9 @@ void Listing::start(sqlite::Database& database) {
         }
         lowest_ = ledger.low_key;
     }
+    if (filter_.since) {
+        lowest_ = std::max(lowest_, first_key_since(database, *filter_.since, last));
+    }
     if (!filter_.newest_first) {
         after_ = std::max(after_, lowest_ - 1);
     }

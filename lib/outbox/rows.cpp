@@ -186,6 +186,15 @@ class Probe {
     bool there_;
 };
 
+/// The time in an id of the library's own.
+core::UtcMs time_of(const core::Uuid& id) {
+    core::UtcMs time = 0;
+    for (int i = 0; i < 6; ++i) {
+        time = time << 8 | id.bytes[static_cast<std::size_t>(i)];
+    }
+    return time;
+}
+
 /// An import brings ids of another outbox's making, most of them older than the first one
 /// here: two looks then spare the twenty of a search.
 bool is_among_own_ids(sqlite::Database& database, const core::Uuid& id, bool whole) {
@@ -372,6 +381,21 @@ std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uui
         return key;
     }
     return search_own_id(database, id, last_key, true);
+}
+
+std::int64_t first_key_since(sqlite::Database& database, core::UtcMs since, std::int64_t last_key) {
+    std::int64_t low = 1;
+    std::int64_t high = last_key + 1;
+    while (low < high) {
+        const std::int64_t middle = low + (high - low) / 2;
+        const Probe probe{database.query(select_from, middle), true};
+        if (!probe.there() || probe.key() >= high || time_of(probe.id()) >= since) {
+            high = middle;
+        } else {
+            low = probe.key() + 1;
+        }
+    }
+    return low;
 }
 
 std::int64_t fingerprint(const core::Feedback& feedback, const Salt& salt) {

@@ -108,6 +108,11 @@ LastRow read_last(sqlite::Database& database, const Ledger& ledger);
 std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uuid& id,
                                      std::int64_t last_key);
 
+/// No record with a lesser key was submitted at or after `since`: ids grow with the keys, and
+/// each has the latest time of all submitted up to it, whatever clocks did meanwhile. A search
+/// of the keys. Throws sqlite::Failure (damaged).
+std::int64_t first_key_since(sqlite::Database& database, core::UtcMs since, std::int64_t last_key);
+
 /// Identifies content: to compare a resubmit with it, and to notice damage.
 std::int64_t fingerprint(const core::Feedback& feedback, const Salt& salt);
 /// Of everything in a row but the text, which its fingerprint stands for.

@@ -22,6 +22,11 @@ std::optional<std::int64_t> oldest_waiting(Tables& tables) {
     return rows.next() ? std::optional{rows.integer(0)} : std::nullopt;
 }
 
+/// Of one that comes from elsewhere, not before it was submitted there: see first_key_since().
+core::UtcMs time_for_id(const Tables& tables, const Submission& submission) {
+    return std::max(tables.moment().utc_ms, submission.submitted.value_or(0));
+}
+
 void drop(Tables& tables, std::int64_t key) {
     RowState row = existing_row(tables.database(), key);
     // Through a lane that counts nothing: its conversation gets its next head.

@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <limits>
 #include <set>
 #include <thread>
 
@@ -37,6 +39,38 @@ TEST_CASE("the library's ids grow with the order of submits, also when the clock
     box.reopen();
     box.clock.set_utc(0);
     CHECK(box.submit() > last);
+}
+
+TEST_CASE("records since a time are found without a look at all, whatever the clocks did") {
+    Outboxed box;
+    std::vector<Record> all;
+    for (int i = 0; i < 400; ++i) {
+        outbox::Submission made = submission("c" + std::to_string(i));
+        if (i % 50 == 49) {
+            box.clock.jump_utc(i % 100 == 49 ? -3'600'000 : 4'000'000);
+        }
+        if (i % 37 == 36) {  // from elsewhere, whose clock was ahead, or whose time is long ago
+            made.submitted = box.clock.now().utc_ms + (i % 2 == 0 ? 7'200'000 : -86'400'000);
+        }
+        all.push_back(box->get(box.submit(made)));
+        box.clock.advance(10'000);
+    }
+    RawDatabase{box.options.path}.run("DELETE FROM record WHERE key BETWEEN 150 AND 170");
+    all.erase(all.begin() + 149, all.begin() + 170);
+    for (const Record& from : all) {
+        const auto is_since = [&](const Record& r) { return r.submitted_at >= from.submitted_at; };
+        const Filter filter{.since = from.submitted_at};
+        const auto wanted =
+            static_cast<std::size_t>(std::count_if(all.begin(), all.end(), is_since));
+        CAPTURE(from.submitted_at);
+        CHECK(box->count(filter) == wanted);
+        const std::vector<Record> found = box->list(filter, all.size());
+        REQUIRE(found.size() == wanted);
+        CHECK(std::all_of(found.begin(), found.end(), is_since));
+        const Filter newest{.since = from.submitted_at, .newest_first = true};
+        CHECK(box->list(newest, 1).front().id == found.back().id);
+    }
+    CHECK(box->count({.since = std::numeric_limits<std::int64_t>::max()}) == 0);
 }
 
 TEST_CASE("every record is found by its id, over gaps and among callers' ids") {
