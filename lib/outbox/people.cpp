@@ -89,6 +89,7 @@ void ResolveJob::change(Tables& tables, RowState& row) {
         refuse(row, "only unknown records are resolved");
     }
     if (delivered_) {
+        claim_server_id(tables, row);
         mark_delivered(tables, row, server_id_, std::nullopt, {});
         return;
     }
@@ -97,6 +98,34 @@ void ResolveJob::change(Tables& tables, RowState& row) {
         return requeue(tables, row);
     }
     tables.wait_again(row, tables.now());
+}
+
+/// One row of the server is one record's. A record whose origin is not known, as it comes from
+/// elsewhere, claims it under none, and may not have one that any other record has.
+void ResolveJob::claim_server_id(Tables& tables, const RowState& row) const {
+    if (server_id_.empty()) {
+        return;
+    }
+    std::optional<std::int64_t> owner;
+    {
+        sqlite::Rows rows = tables.database().query(
+            "SELECT key FROM owned WHERE origin IN (SELECT 0 UNION SELECT number FROM origin)"
+            " AND server_id = ?1 AND (?2 IS NULL OR origin = ?2 OR origin = 0) AND key <> ?3"
+            " LIMIT 1",
+            server_id_, row.origin, row.key);
+        if (rows.next()) {
+            owner = rows.integer(0);
+        }
+    }
+    if (owner) {
+        const auto other = read_row(tables.database(), *owner);
+        throw Error{errc::refused_state, "the server's id " + server_id_ + " is another record's" +
+                                             (other ? ", " + other->name().text() : "") +
+                                             "; look on the server which one is this record's"};
+    }
+    if (!row.origin) {
+        tables.own(0, server_id_, row.key, tables.moment().utc_ms);
+    }
 }
 
 void HoldJob::apply(Tables& tables) {

@@ -56,6 +56,7 @@ class ResolveJob final : public RecordJob {
 
   private:
     void change(Tables& tables, RowState& row) override;
+    void claim_server_id(Tables& tables, const RowState& row) const;
     bool delivered_;
     std::string server_id_;
 };
