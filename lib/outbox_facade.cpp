@@ -24,7 +24,10 @@ constexpr std::size_t imports_a_commit = 256;
 bool is_sound(const std::filesystem::path& path, const Options& options) {
     try {
         return Outbox{path, OutboxMode::read_only, options}.verify().empty();
-    } catch (const Error&) {
+    } catch (const Error& error) {
+        if (error.code() == errc::no_such_file && std::filesystem::exists(path)) {
+            throw;  // a file in which nothing was ever written: neither sound nor damaged
+        }
         return false;
     }
 }

@@ -97,7 +97,7 @@ bool refuse_foreign(const StoreOptions& options, const Files& files) {
             throw error;
         }
         if (!has_companions(files)) {
-            throw Error{options.mode == OutboxMode::create ? errc::foreign_file : errc::damaged,
+            throw Error{errc::foreign_file,
                         "cannot use " + quoted(files.database) +
                             ": it is not a database, or a damaged one without the files that "
                             "stand beside an outbox; choose another path. Nothing was changed"};

@@ -251,14 +251,16 @@ TEST_CASE("an outbox migrated by another process while open is not written any m
     CHECK_FALSE(box->submit(submission()).error);
 }
 
-TEST_CASE("what is no database is not erased, and opened only where it may be moved aside") {
+TEST_CASE("what is no database, and has nothing of ours beside it, is refused and left as it is") {
     Opening opening;
     const fs::path path = opening.folder / "garbage.db";
     const std::string garbage(20'000, 'g');
     std::ofstream{path, std::ios::binary} << garbage;
     fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
-    CHECK(opening.open(path, OutboxMode::read_only) == errc::damaged);
-    CHECK(opening.open(path, OutboxMode::read_write) == errc::damaged);
+    for (const OutboxMode mode :
+         {OutboxMode::read_only, OutboxMode::read_write, OutboxMode::create}) {
+        CHECK(opening.open(path, mode) == errc::foreign_file);
+    }
     CHECK(content(path) == garbage);
 }
 

@@ -16,6 +16,11 @@ std::string answer(const Hold& hold) {
     return words.empty() ? words : " (" + words + ")";
 }
 
+/// Which kind it was stands nowhere but in the server's own words.
+bool is_of_key(const Hold& hold) {
+    return hold.detail.find("API key") != std::string::npos;
+}
+
 std::string next_try(const Hold& hold, bool has_drainer) {
     if (!has_drainer) {
         return hold.reason == HoldReason::throttled && hold.until
@@ -42,11 +47,14 @@ HoldWords hold_words(const Hold& hold, bool has_drainer) {
                     "set AGENTSIGHT_API_KEY for the application, or drain with --credential-file; "
                     "nothing is lost"};
         case HoldReason::credential_refused:
-            return {"the server refuses the API key" + since + answer(hold),
-                    "set a new key; nothing is lost"};
+            return {"the server refuses the " +
+                        std::string(is_of_key(hold) ? "API key" : "credential") + since +
+                        answer(hold),
+                    "set a new " + std::string(is_of_key(hold) ? "key" : "credential") +
+                        "; nothing is lost"};
         case HoldReason::account_unpaid:
             return {"the server says that the account is not active" + since + answer(hold),
-                    "renew the subscription (another key changes nothing); nothing is lost"};
+                    "renew the subscription (another credential changes nothing); nothing is lost"};
         case HoldReason::link_down:
             return {"there is no way through to the server" + since + answer(hold),
                     "check the network; " + then};

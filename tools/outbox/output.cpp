@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "credentials.hpp"
+#include "terminal.hpp"
 #include "text.hpp"
 
 namespace agentsight::tool {
@@ -72,8 +73,10 @@ void Progress::show(std::string_view line) {
     if (!shown_) {
         return;
     }
-    // 79 columns: a longer line would wrap and could not be redrawn in place.
-    const std::string text = "\r\x1b[K" + shortened(inert(line), 79);
+    // A longer line would wrap, as one that fills the last column may, and could not be
+    // redrawn in place.
+    const std::size_t columns = error_columns();
+    const std::string text = "\r\x1b[K" + shortened(inert(line), columns > 1 ? columns - 1 : 1);
     std::fwrite(text.data(), 1, text.size(), stderr);
     std::fflush(stderr);
     drawn_ = true;

@@ -7,6 +7,30 @@
 
 namespace agentsight::tool {
 
+/// Where the program was started with a standard stream closed, the next file it opens, the
+/// outbox's perhaps, would be taken for that stream: something that takes and gives nothing
+/// stands there instead. Before any file is opened.
+void keep_standard_streams() noexcept;
+
+/// How wide the terminal is on which standard error is shown; 80 where it does not say.
+std::size_t error_columns() noexcept;
+
+/// Notes the signals that end programs instead of being ended by them, so that the caller can
+/// end in order: reads that wait are ended by them. One at a time.
+class Interrupts {
+  public:
+    Interrupts();
+    ~Interrupts();
+    Interrupts(const Interrupts&) = delete;
+    Interrupts& operator=(const Interrupts&) = delete;
+
+    bool came() const noexcept;
+
+  private:
+    struct Old;
+    std::unique_ptr<Old> old_;
+};
+
 /// What ended a wait.
 enum class Woken {
     in_time,  ///< the time is over

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -43,6 +44,52 @@ void write_all(const std::string& text) {
 }
 
 }  // namespace
+
+void keep_standard_streams() noexcept {
+    for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+        if (::fcntl(stream, F_GETFD) == -1) {
+            // The wrong way round: to use it fails, as it would on a closed one.
+            const int made =
+                ::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);  // the lowest
+            if (made != stream && made != -1) {
+                ::close(made);
+            }
+        }
+    }
+}
+
+std::size_t error_columns() noexcept {
+    winsize size{};
+    const bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    return known ? size.ws_col : 80;
+}
+
+struct Interrupts::Old {
+    std::array<struct sigaction, ending_signals.size()> actions{};
+};
+
+Interrupts::Interrupts() : old_(std::make_unique<Old>()) {
+    must_end = 0;
+    for (std::size_t i = 0; i < ending_signals.size(); ++i) {
+        struct sigaction action {};
+        action.sa_handler = note_signal;  // no SA_RESTART: a read that waits ends
+        ::sigemptyset(&action.sa_mask);
+        ::sigaction(ending_signals[i], nullptr, &old_->actions[i]);
+        if (old_->actions[i].sa_handler != SIG_IGN) {
+            ::sigaction(ending_signals[i], &action, nullptr);
+        }
+    }
+}
+
+Interrupts::~Interrupts() {
+    for (std::size_t i = 0; i < ending_signals.size(); ++i) {
+        ::sigaction(ending_signals[i], &old_->actions[i], nullptr);
+    }
+}
+
+bool Interrupts::came() const noexcept {
+    return must_end != 0;
+}
 
 /// Our handlers, and the signals let in only while we wait, so that none slips in between a
 /// look at the flags and the wait.

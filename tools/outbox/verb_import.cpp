@@ -12,6 +12,7 @@
 #include "line_reader.hpp"
 #include "output.hpp"
 #include "progress_bar.hpp"
+#include "terminal.hpp"
 #include "text.hpp"
 #include "verbs.hpp"
 
@@ -36,10 +37,13 @@ class Import {
           bar_("line", size) {}
 
     ExitCode run() {
+        const Interrupts interrupts;
         std::string text;
-        while (reader_.next(text)) {
+        // A line during which the signal came may have been cut short.
+        while (!interrupts.came() && reader_.next(text) && !interrupts.came()) {
             bar_.show(reader_.number(), reader_.bytes());
             take(text);
+            taken_ = reader_.number();
             if (filling_.is_full()) {
                 hand_over();
             }
@@ -47,6 +51,12 @@ class Import {
         hand_over();
         settle_pending();
         bar_.erase();
+        if (interrupts.came()) {
+            report();
+            complain("interrupted after line " + std::to_string(taken_) +
+                     "; import again: lines with an id are not stored twice");
+            return ExitCode::failed;
+        }
         // Standard input reads by C's stream, which tells its own errors.
         if (input_.bad() || (&input_ == &std::cin && std::ferror(stdin) != 0)) {
             throw std::runtime_error("cannot read on after line " +
@@ -89,11 +99,26 @@ class Import {
                 ++done_with_;
                 return;
             }
+            if (!warned_ && !line.has_id() && keeps_the_rules(line)) {
+                warned_ = true;
+                bar_.erase();
+                complain("line " + std::to_string(reader_.number()) +
+                         " has no id: importing it again would store it again");
+            }
             filling_.lines.push_back(std::move(line));
             filling_.numbers.push_back(reader_.number());
             filling_.bytes += text.size();
         } catch (const BadLine& error) {
             reject(reader_.number(), error.what());
+        }
+    }
+
+    static bool keeps_the_rules(const ImportLine& line) {
+        try {
+            Outbox::validate(line.feedback().feedback);
+            return true;
+        } catch (const Error&) {
+            return false;
         }
     }
 

@@ -1,4 +1,5 @@
 #include <memory>
+#include <stdexcept>
 
 #include "output.hpp"
 #include "text.hpp"
@@ -38,6 +39,24 @@ void check(const Feedback& feedback, const SubmitFlags& flags) {
     }
 }
 
+/// Whoever cannot read the id might submit the same again: then the failure names it.
+void tell(const Common& common, const Receipt& receipt) {
+    try {
+        if (common.json) {
+            Json json;
+            json["id"] = receipt.id;
+            json["stored"] = receipt.stored;
+            print_json(json);
+        } else {
+            print_line(receipt.id);
+        }
+        flush_output();
+    } catch (const std::exception& error) {
+        throw std::runtime_error("the feedback is stored, as " + receipt.id + "; but " +
+                                 error.what());
+    }
+}
+
 ExitCode submit(const Common& common, const SubmitFlags& flags) {
     if (!flags.conversation_id.given() && !flags.conversation.given()) {
         throw UsageError("--conversation-id or --conversation is required");
@@ -57,15 +76,8 @@ ExitCode submit(const Common& common, const SubmitFlags& flags) {
     check(feedback, flags);
     Outbox outbox(common.path(), OutboxMode::create, telling_options());
     const Receipt receipt = outbox.submit(feedback);
-    if (common.json) {
-        Json json;
-        json["id"] = receipt.id;
-        json["stored"] = receipt.stored;
-        print_json(json);
-        return ExitCode::done;
-    }
-    print_line(receipt.id);
-    if (!receipt.stored) {
+    tell(common, receipt);
+    if (!receipt.stored && !common.json) {
         complain("this record was there already; nothing was stored twice");
     }
     return ExitCode::done;

@@ -81,6 +81,45 @@ TEST_CASE("import shows a bar on a terminal, and takes it away") {
     CHECK(tool({"import", file}).err.empty());
 }
 
+TEST_CASE("a progress line fits the terminal, however narrow") {
+    const Tool tool;
+    const std::string file = write_lines(tool, 1'000);
+    Environment environment = tool.environment;
+    environment["TERM"] = "xterm";
+    TerminalSession session(AGENTSIGHT_OUTBOX_TOOL, {"import", file}, environment, 24);
+    CHECK(session.until_ended() == 0);
+    CHECK(session.output().find("…") != std::string::npos);
+    CHECK(session.screen().text().find("░") == std::string::npos);
+}
+
+TEST_CASE("an interrupted import says how far it came, and keeps what it has") {
+    const Tool tool;
+    ChildProcess import = ChildProcess::execute(
+        "/bin/sh",
+        {"-c", "mkfifo '" + (tool.folder / "lines").string() + "' && AGENTSIGHT_OUTBOX='" +
+                   tool.path() + "' exec '" + AGENTSIGHT_OUTBOX_TOOL + "' import - < '" +
+                   (tool.folder / "lines").string() + "' 2> '" + (tool.folder / "said").string() +
+                   "'"});
+    while (!std::filesystem::exists(tool.folder / "lines")) {
+    }
+    std::ofstream lines((tool.folder / "lines").string());
+    for (int i = 0; i < 300; ++i) {
+        lines << R"({"conversation_id":"c","sentiment":"neutral"})" << std::endl;
+    }
+    const auto said = [&] { return bytes_of(tool.folder / "said"); };
+    // At once, long before the end.
+    while (said().find("line 1 has no id: importing it again would store it again") ==
+           std::string::npos) {
+    }
+    while (!std::filesystem::exists(tool.path()) || tool({"status"}).code != 0 ||
+           tool.status()["accepted"] < 256) {
+    }
+    import.send(SIGINT);
+    CHECK(import.wait().code == 1);
+    CHECK(said().find("interrupted after line 300;") != std::string::npos);
+    CHECK(tool.status()["accepted"] == 300);
+}
+
 TEST_CASE("export shows a bar on a terminal while its lines go to a file") {
     const Tool tool;
     REQUIRE(tool({"import", write_lines(tool, 1'000)}).code == 0);
