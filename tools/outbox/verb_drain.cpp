@@ -26,7 +26,7 @@ using std::chrono::steady_clock;
 /// How often the outbox is looked at while it drains: soon enough for a person and for an
 /// empty outbox to be noticed, rare enough to cost nothing.
 constexpr milliseconds look_every{50};
-constexpr milliseconds longest_pause{10'000};  ///< between two flushes that settle nothing
+constexpr milliseconds longest_pause{10'000};  ///< between two flushes
 
 /// Where another process drains under a credential that is refused, it makes room for ours at
 /// once: what is refused for so long, with nothing on its way, is refused under either.
@@ -66,14 +66,10 @@ class Pump {
     bool has_looked() const { return looked_; }
 
   private:
-    /// Records that some answer settled, whichever.
-    static std::uint64_t settled(const ConversationManager& manager) {
-        const Status status = manager.stats();
-        return status.delivered + status.dead;
-    }
-
-    /// A flush that ends unsettled has tried everything once. Without any progress the next one
-    /// comes later and later: a record may not use up its attempts within one drain.
+    /// A flush that ends has tried everything once, whatever backoff was stored, and ends well
+    /// where all that is left has earned one just now. The next one ignores that too: it comes
+    /// later and later, so that no record uses up its attempts within one drain. What is
+    /// submitted meanwhile, or falls due, is sent without it.
     void run(ConversationManager& manager, steady_clock::time_point deadline) {
         milliseconds pause = look_every;
         while (!stopping_) {
@@ -82,16 +78,14 @@ class Pump {
                 return;
             }
             try {
-                const std::uint64_t before = settled(manager);
                 const bool done = manager.flush(std::chrono::ceil<milliseconds>(left));
                 stuck_ = !done && steady_clock::now() < deadline;
                 looked_ = true;
-                pause = done || settled(manager) != before ? look_every
-                                                           : std::min(2 * pause, longest_pause);
             } catch (const Error&) {
                 return;  // closed: the verb ends
             }
             wait_before_next(pause);
+            pause = std::min(2 * pause, longest_pause);
         }
     }
     void wait_before_next(milliseconds pause) {
