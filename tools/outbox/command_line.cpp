@@ -48,6 +48,11 @@ std::string help_hint(const CLI::App& app) {
 std::string parse_words(const CLI::App& app, const CLI::ParseError& error) {
     const std::vector<std::string> extras = app.remaining(true);
     const bool has_verb = !app.get_subcommands().empty();
+    for (const std::string& before : app.remaining(false)) {
+        if (has_verb && before.starts_with('-')) {
+            return "the verb comes first, then its flags";
+        }
+    }
     if (has_verb && dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr) {
         return error.what();
     }

@@ -27,6 +27,16 @@ RecordState parse_state(const std::string& text) {
                      "' is none of waiting, claimed, delivered, unknown, dead, discarded");
 }
 
+/// What no record can have would be looked for in all of them.
+std::string parse_business_id(const std::string& text) {
+    try {
+        Outbox::validate({ConversationRef(text), "neutral"});
+    } catch (const Error& error) {
+        throw UsageError("--conversation-id: " + std::string(error.what()));
+    }
+    return text;
+}
+
 }  // namespace
 
 std::filesystem::path Common::path() const {
@@ -90,8 +100,7 @@ Filter FilterFlags::filter() const {
         filter.state = parse_state(state.text);
     }
     if (conversation_id.given()) {
-        conversation_id.refuse_empty();
-        filter.conversation_id = conversation_id.text;
+        filter.conversation_id = parse_business_id(conversation_id.text);
     }
     if (conversation.given()) {
         filter.conversation = parse_database_id(conversation.text);
@@ -152,6 +161,12 @@ Options telling_options() {
         }
     };
     return options;
+}
+
+void refuse_empty_id(const std::string& id) {
+    if (id.empty()) {
+        throw UsageError("ID: must not be empty");
+    }
 }
 
 std::uint64_t parse_database_id(const std::string& text) {

@@ -78,6 +78,9 @@ std::uint64_t parse_number(const std::string& flag, const std::string& text, std
 /// aside by itself, and whoever did not ask for that must be told.
 Options telling_options();
 
+/// A record's id; throws UsageError where it was given empty, by an unset variable perhaps.
+void refuse_empty_id(const std::string& id);
+
 /// --conversation N.
 std::uint64_t parse_database_id(const std::string& text);
 

@@ -125,6 +125,9 @@ std::optional<std::int64_t> iso8601_ms(std::string_view text) {
         const int hours = reader.digits(2);
         reader.take(":");
         const int minutes = reader.digits(2);
+        if (hours > 23 || minutes > 59) {
+            return std::nullopt;
+        }
         offset_minutes = sign * (hours * 60 + minutes);
     }
     if (!reader.good() || !reader.at_end() || hour > 23 || minute > 59 || second > 60) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <vector>
@@ -38,6 +39,7 @@ struct ChangeFlags {
 };
 
 void check(const ChangeFlags& flags) {
+    std::for_each(flags.ids.begin(), flags.ids.end(), refuse_empty_id);
     if (flags.ids.empty() && !flags.all) {
         throw UsageError("name the records by their ids, or use --all with filters");
     }

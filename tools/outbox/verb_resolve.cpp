@@ -16,6 +16,7 @@ struct ResolveFlags {
 };
 
 ExitCode resolve(const Common& common, const ResolveFlags& flags) {
+    refuse_empty_id(flags.id);
     if (flags.delivered == flags.resend) {
         throw UsageError("either --delivered or --resend is required");
     }

@@ -1,8 +1,12 @@
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <optional>
+#include <string>
+#include <system_error>
+#include <vector>
 
 #include "sandbox/server.hpp"
 #include "sandbox/tail.hpp"
@@ -20,14 +24,28 @@ struct Arguments {
     bool reveal = false;
 };
 
+/// CLI11 would take -1 for the largest number there is.
+CLI::Validator at_most(std::uint64_t most) {
+    const auto check = [most](const std::string& text) -> std::string {
+        std::uint64_t number = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+        const bool is_sound =
+            error == std::errc{} && end == text.data() + text.size() && number <= most;
+        return is_sound ? "" : "must be a whole number, at most " + std::to_string(most);
+    };
+    return {check, ""};
+}
+
 void describe_server(CLI::App& app, Arguments& arguments) {
     auto& options = arguments.options;
     options.port = default_port;
     app.add_option("--port", options.port, "port of the API on 127.0.0.1; 0: the system picks one")
+        ->check(at_most(65'535))
         ->capture_default_str();
     app.add_option("--control-port", arguments.control_port,
                    "port of the control API (faults, rows, requests); absent or 0: the system "
-                   "picks one");
+                   "picks one")
+        ->check(at_most(65'535));
     app.add_option("--db", options.file, "file that keeps the rows, one JSON object a line");
     app.add_option("--fault", arguments.faults,
                    "a fault from the start: JSON, or KIND,member=value,... (repeatable)")
@@ -41,6 +59,7 @@ void describe_server(CLI::App& app, Arguments& arguments) {
         },
         "print every kind of fault with an example and exit");
     app.add_option("--request-log", options.request_log, "requests kept for the control API")
+        ->check(at_most(1'000'000'000))
         ->capture_default_str();
     app.add_option("--certificate", options.certificate, "PEM chain: the API speaks https");
     app.add_option("--private-key", options.private_key, "PEM key of the certificate")
@@ -65,6 +84,7 @@ void describe_api(CLI::App& app, Arguments& arguments) {
     app.add_flag("--whole-seconds", settings.whole_seconds, "timestamps without a fraction");
     app.add_flag("--hide-source", settings.hide_source, "feedbacks are shown without source");
     app.add_option("--keep-alive-ms", settings.keep_alive_ms, "idle connections are closed after")
+        ->check(at_most(86'400'000))
         ->capture_default_str();
 }
 
@@ -120,8 +140,11 @@ int main(int count, char** values) {
     describe_api(app, arguments);
     try {
         app.parse(count, values);
+    } catch (const CLI::Success& help) {
+        return app.exit(help);
     } catch (const CLI::ParseError& error) {
-        return app.exit(error) == 0 ? 0 : 2;
+        std::cerr << "agentsight-sandbox: " << error.what() << "; see --help\n";
+        return 2;
     }
     try {
         run(std::move(arguments));

@@ -28,6 +28,8 @@ TEST_CASE("a bad flag or value ends with 2 and a line that names it, and stores 
         {{}, "a verb is needed"},
         {{"frobnicate"}, "unknown verb"},
         {{"--json"}, "--json"},
+        {{"--outbox", "x", "status"}, "the verb comes first"},
+        {{"--json", "status"}, "the verb comes first"},
         {{"status", "--bogus"}, "--bogus"},
         {{"status", "--bogus=value"}, "--bogus"},
         {{"status", "--outbox"}, "--outbox"},
@@ -60,10 +62,21 @@ TEST_CASE("a bad flag or value ends with 2 and a line that names it, and stores 
         {{"list", "--since", "yesterday"}, "--since"},
         {{"list", "--since", "2026-02-30"}, "--since"},
         {{"list", "--since", ""}, "--since"},
+        {{"list", "--since", "2026-08-17T18:52:44+99:99"}, "--since"},
+        {{"list", "--since", "2026-08-17T18:52:44+24:00"}, "--since"},
+        {{"list", "--since", "2026-08-17T18:52:44-01:60"}, "--since"},
         {{"list", "--after", ""}, "--after"},
         {{"list", "--conversation-id", ""}, "--conversation-id"},
+        {{"list", "--conversation-id", " "}, "--conversation-id: "},
+        {{"list", "--conversation-id", "\xff"}, "--conversation-id: "},
+        {{"export", "--conversation-id", std::string(256, 'x')}, "--conversation-id: "},
+        {{"discard", "--all", "--yes", "--conversation-id", "\xff"}, "--conversation-id: "},
         {{"list", "--json=perhaps"}, "--json"},
         {{"show"}, "ID"},
+        {{"show", ""}, "ID: must not be empty"},
+        {{"requeue", ""}, "ID: must not be empty"},
+        {{"discard", "0193b5a0-7e2c-7d11-8f00-3c5a9e1f2b44", ""}, "ID: must not be empty"},
+        {{"resolve", "", "--resend"}, "ID: must not be empty"},
         {{"show", "one", "two"}, "too many"},
         {{"drain", "--deadline", "30"}, "--deadline"},
         {{"drain", "--deadline", "30 s"}, "--deadline"},
@@ -107,6 +120,22 @@ TEST_CASE("a bad flag or value ends with 2 and a line that names it, and stores 
         CAPTURE(refusal.arguments);
         check_refused(tool(refusal.arguments), 2, refusal.words);
         CHECK(fs::is_empty(tool.folder.path()));
+    }
+}
+
+TEST_CASE("the sandbox refuses a number out of its bounds with 2 and one line") {
+    const Tool tool;
+    for (const char* flag : {"--port", "--control-port", "--request-log", "--keep-alive-ms"}) {
+        for (const char* value : {"-1", "18446744073709551616", "4x", ""}) {
+            CAPTURE(flag);
+            CAPTURE(value);
+            const Run run = run_program(AGENTSIGHT_SANDBOX_TOOL, {flag, value}, tool.environment);
+            CHECK(run.code == 2);
+            CHECK(run.err.starts_with("agentsight-sandbox: "));
+            CHECK(run.err.find(flag) != std::string::npos);
+            CHECK(std::count(run.err.begin(), run.err.end(), '\n') == 1);
+            CHECK(run.out.empty());
+        }
     }
 }
 
