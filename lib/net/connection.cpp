@@ -2,6 +2,7 @@
 
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <optional>
 #include <utility>
 
 namespace agentsight::net {
@@ -9,9 +10,10 @@ namespace agentsight::net {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using boost::system::error_code;
+using std::chrono::steady_clock;
 
-Connection::Connection(tcp::socket socket, ResponseLimits limits)
-    : reader(limits), socket_(std::move(socket)) {}
+Connection::Connection(tcp::socket socket, ResponseLimits limits, LeastRate least_rate)
+    : reader(limits), least_rate_(least_rate), socket_(std::move(socket)) {}
 
 Connection::~Connection() {
     if (tls_ && socket_.is_open()) {
@@ -66,8 +68,17 @@ asio::awaitable<error_code> Connection::write(std::string_view bytes, bool& hand
     co_return error;
 }
 
+bool Connection::keeps_up(steady_clock::time_point began, std::size_t bytes) const {
+    const auto spent =
+        std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - began);
+    return spent < least_rate_.after ||
+           static_cast<std::int64_t>(bytes) * 1'000 >= least_rate_.bytes_a_second * spent.count();
+}
+
 asio::awaitable<error_code> Connection::read() {
     error_code error;
+    std::optional<steady_clock::time_point> began;  // none where all comes at once: no clock
+    std::size_t bytes = 0;
     ResponseReader::State state = ResponseReader::State::more;
     while (state == ResponseReader::State::more) {
         const std::span<char> room = reader.room();
@@ -84,6 +95,16 @@ asio::awaitable<error_code> Connection::read() {
         }
         error = {};
         state = reader.received(size);
+        bytes += size;
+        if (state != ResponseReader::State::more) {
+            break;
+        }
+        if (!began) {
+            began = steady_clock::now();
+        } else if (!keeps_up(*began, bytes)) {
+            too_slow_ = true;
+            co_return error_code{asio::error::timed_out};
+        }
     }
     co_return error_code{};
 }

@@ -2,6 +2,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -9,6 +10,7 @@
 #include "net/http_codec.hpp"
 #include "net/leash.hpp"
 #include "net/tls.hpp"
+#include "net/transport.hpp"
 
 namespace agentsight::net {
 
@@ -17,7 +19,7 @@ namespace agentsight::net {
 /// waits on it.
 class Connection final : public Stoppable {
   public:
-    Connection(boost::asio::ip::tcp::socket socket, ResponseLimits limits);
+    Connection(boost::asio::ip::tcp::socket socket, ResponseLimits limits, LeastRate least_rate);
     ~Connection();
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
@@ -33,8 +35,11 @@ class Connection final : public Stoppable {
     /// them, never otherwise: it stays false where a write failed with nothing accepted.
     boost::asio::awaitable<boost::system::error_code> write(std::string_view bytes,
                                                             bool& handed_over);
-    /// Reads until the reader is no longer `more`; an error where the connection ended first.
+    /// Reads until the reader is no longer `more`; an error where the connection ended first,
+    /// timed_out and too_slow() where the answer fell behind the least rate.
     boost::asio::awaitable<boost::system::error_code> read();
+
+    bool too_slow() const noexcept { return too_slow_; }
 
     TlsStream* tls() noexcept { return tls_.get(); }
 
@@ -43,6 +48,10 @@ class Connection final : public Stoppable {
     std::int64_t idle_until_ms = 0;  ///< boot time; not used again from then on
 
   private:
+    bool keeps_up(std::chrono::steady_clock::time_point began, std::size_t bytes) const;
+
+    const LeastRate least_rate_;
+    bool too_slow_ = false;
     boost::asio::ip::tcp::socket socket_;
     std::unique_ptr<TlsStream> tls_;
 };

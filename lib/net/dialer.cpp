@@ -111,7 +111,7 @@ asio::awaitable<Dialer::ConnectionPtr> Dialer::reach(Endpoints endpoints, Turn& 
         co_return nullptr;
     }
     const ResponseLimits limits{options_.max_header_bytes, options_.max_body_bytes};
-    co_return std::make_unique<Connection>(std::move(*result.socket), limits);
+    co_return std::make_unique<Connection>(std::move(*result.socket), limits, options_.least_rate);
 }
 
 asio::awaitable<bool> Dialer::open_tunnel(Connection& connection, Turn& turn, Evidence& evidence) {

@@ -264,6 +264,11 @@ void Transport::Impl::explain_loss(Connection& connection, const Turn& turn,
     if (turn.leash.pulled()) {
         return turn.explain(evidence, whom_);
     }
+    if (connection.too_slow()) {
+        return fail(evidence, Failure::timeout,
+                    "the answer of " + whom_ + " came slower than " +
+                        std::to_string(options_.least_rate.bytes_a_second) + " bytes a second");
+    }
     if (connection.tls() != nullptr && connection.tls()->refused_us(error)) {
         evidence.request_written = false;
         return fail(evidence, Failure::tls, connection.tls()->refusal(error));

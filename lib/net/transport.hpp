@@ -4,6 +4,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -22,6 +23,13 @@ namespace agentsight::net {
 using ResolveFunction = std::function<std::vector<boost::asio::ip::address>(
     const std::string& host, boost::system::error_code& error)>;
 
+/// What an answer has to keep up from its first byte on, once `after` has passed: a server that
+/// drips would otherwise hold a connection for as long as the request may take.
+struct LeastRate {
+    std::chrono::milliseconds after{10'000};
+    std::int64_t bytes_a_second = 64;
+};
+
 struct TransportOptions {
     core::Url endpoint;
     Credential credential;
@@ -37,8 +45,9 @@ struct TransportOptions {
     std::chrono::milliseconds connect_timeout{10'000};
     std::size_t max_header_bytes = 8 * 1024;
     std::size_t max_body_bytes = 64 * 1024;  ///< see HttpRequest::more_answer
-    std::string user_agent;                  ///< "agentsight-outbox/VERSION"
-    ResolveFunction resolve;                 ///< empty: the system's resolver
+    LeastRate least_rate;
+    std::string user_agent;   ///< "agentsight-outbox/VERSION"
+    ResolveFunction resolve;  ///< empty: the system's resolver
 };
 
 /// Sends one request at a time per connection over keep-alive HTTP/1.1, plain or TLS.

@@ -212,6 +212,32 @@ TEST_CASE("H18: a flood ends at the limits") {
     CHECK(chatter.failure == Failure::malformed);
 }
 
+TEST_CASE("H18: an answer that drips is given up long before the deadline, one that flows is not") {
+    for (const bool drips : {true, false}) {
+        CAPTURE(drips);
+        Bench bench;
+        const std::string body = R"({"id":")" + std::string(20, '1') + "\"}";
+        const std::string whole = answer(201, body);
+        ScriptedServer server{bench.context, [&](Session& session) -> awaitable<void> {
+                                  co_await session.request();
+                                  for (const char byte : whole) {
+                                      boost::asio::steady_timer pace{bench.context, 5ms};
+                                      co_await pace.async_wait(boost::asio::use_awaitable);
+                                      co_await session.write(std::string(1, byte));
+                                  }
+                              }};
+        auto options = options_for(server.url());
+        options.request_timeout = 10min;
+        options.least_rate = {.after = 50ms, .bytes_a_second = drips ? 10'000 : 1};
+        Transport transport{bench.context, options, bench.clock};
+        const Evidence evidence = run(bench.context, transport.send(post()));
+        CHECK(evidence.request_written);
+        CHECK(evidence.failure == (drips ? Failure::timeout : Failure::none));
+        CHECK((evidence.detail.find("slower than 10000 bytes a second") != std::string::npos) ==
+              drips);
+    }
+}
+
 TEST_CASE("a server that never answers, or drips, ends by the deadline") {
     for (const bool drips : {false, true}) {
         Bench bench;
