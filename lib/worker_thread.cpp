@@ -135,9 +135,15 @@ Worker::Thread::Thread(Worker& worker)
                             wake();
                         }
                     }),
+      timer_rang_(context_,
+                  [this] {
+                      boot_timer_.silence();
+                      time_has_come();
+                  }),
       transport_(context_, transport_options(worker.settings_), worker.clock_),
       kind_(worker.settings_.options.credential.kind()) {
     suspend_offset_ = worker_.clock_.now().boot_ms - monotonic_ms();
+    timer_rang_.watch(boot_timer_.descriptor());
 }
 
 Worker::Thread::~Thread() = default;
@@ -145,8 +151,9 @@ Worker::Thread::~Thread() = default;
 void Worker::Thread::run() {
     tick_owed_ = true;
     while (!ended_) {
-        if (std::exchange(starved_, false)) {
+        if (starved_) {
             std::this_thread::sleep_for(starved_pause);
+            starved_ = !hear_timer();
             tick_owed_ = true;
         }
         if (tick_owed_.exchange(false)) {
@@ -249,9 +256,22 @@ void Worker::Thread::recover(const char* what) noexcept {
     unfollow();
     try {
         arm_in(pause);
+        starved_ = !hear_timer();
     } catch (...) {
         starved_ = true;
+    }
+    if (starved_) {
         context_.stop();
+    }
+}
+
+/// Anew, since the last time may have failed half-way. False: no memory for it.
+bool Worker::Thread::hear_timer() noexcept {
+    try {
+        timer_rang_.watch(boot_timer_.descriptor());
+        return true;
+    } catch (...) {
+        return false;
     }
 }
 
@@ -609,12 +629,16 @@ void Worker::Thread::arm(std::optional<core::OutboxMs> at) {
     if (bell_is_polled_ && (!wait || *wait > poll_interval)) {
         wait = poll_interval;
     }
+    if (in_flight_ > 0) {  // a machine that slept longer is noticed when it wakes
+        wait =
+            std::min(wait.value_or(milliseconds::max()), worker_.settings_.options.request_timeout);
+    }
     if (!wait) {
-        timer_.cancel();
+        disarm();
         return;
     }
     if (*wait == milliseconds{0}) {
-        timer_.cancel();
+        disarm();
         wake();
         return;
     }
@@ -622,13 +646,25 @@ void Worker::Thread::arm(std::optional<core::OutboxMs> at) {
 }
 
 void Worker::Thread::arm_in(milliseconds wait) {
+    if (boot_timer_.set(wait)) {
+        return;
+    }
     timer_.expires_after(wait);
     timer_.async_wait([this](const boost::system::error_code& error) {
         if (!error) {
-            worker_.news_ = worker_.news_ || bell_is_polled_;
-            wake();
+            time_has_come();
         }
     });
+}
+
+void Worker::Thread::disarm() {
+    boot_timer_.stop();
+    timer_.cancel();
+}
+
+void Worker::Thread::time_has_come() noexcept {
+    worker_.news_ = worker_.news_ || bell_is_polled_;
+    wake();
 }
 
 bool Worker::Thread::idle() const {
@@ -674,7 +710,7 @@ void Worker::Thread::begin_close(std::chrono::steady_clock::time_point at) {
         return;
     }
     close_at_ = at;
-    timer_.cancel();
+    disarm();
     closing_ = true;
     if (started_) {
         engine_->pause(true);

@@ -15,6 +15,7 @@
 #include "delivery/engine.hpp"
 #include "net/transport.hpp"
 #include "os/bell.hpp"
+#include "os/boot_timer.hpp"
 #include "os/link_watch.hpp"
 #include "os/lock_file.hpp"
 #include "worker.hpp"
@@ -84,6 +85,9 @@ class Worker::Thread {
     void relay_events();
     void arm(std::optional<core::OutboxMs> at);
     void arm_in(std::chrono::milliseconds wait);
+    void disarm();
+    bool hear_timer() noexcept;
+    void time_has_come() noexcept;
     void plan_tidying();
     void tidy_if_idle();
     bool idle() const;
@@ -97,7 +101,8 @@ class Worker::Thread {
     boost::asio::io_context context_{1};
     /// Keeps the loop waiting where nothing is watched (no credential, a follower).
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
-    boost::asio::steady_timer timer_;
+    boost::asio::steady_timer timer_;  ///< where there is no boot timer
+    os::BootTimer boot_timer_;
     boost::asio::steady_timer close_timer_;
     boost::asio::steady_timer tidy_timer_;
 
@@ -108,6 +113,7 @@ class Worker::Thread {
     Readable bell_rung_;
     Readable drainer_gone_;
     Readable link_changed_;
+    Readable timer_rang_;
 
     net::Transport transport_;
     std::unique_ptr<delivery::Engine> engine_;
