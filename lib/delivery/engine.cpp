@@ -193,6 +193,7 @@ void Engine::Impl::end_holds() {
     holds_.hurry_throttle();
     refusals_in_row_ = 0;
     unknowns_in_row_ = 0;
+    not_processed_in_row_ = 0;
 }
 
 /// Nothing but records has changed. While nothing may be claimed, each look would be a

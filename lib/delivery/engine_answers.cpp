@@ -24,6 +24,12 @@ constexpr int refusals_until_hold = 5;
 /// more record unknown.
 constexpr int unknowns_until_hold = 3;
 
+/// "Try again" to everything, as often in a row: more than can be under way at once, so that a
+/// server that only ends its connections is not taken for one in trouble.
+constexpr int not_processed_until_hold = 16;
+/// As often from one record until others of its conversation may try: this may be about it.
+constexpr int not_processed_until_aside = 16;
+
 constexpr std::size_t remembered_bad_answers = 4'096;
 constexpr std::size_t remembered_missing = 1'024;
 
@@ -194,7 +200,7 @@ void Engine::Impl::send_finished(Flight flight, const core::Evidence& evidence) 
             link_failed(outcome.detail);
             break;
         case Class::not_processed:
-            not_processed(record, settlement);
+            not_processed(flight, outcome, settlement);
             break;
         case Class::throttled:
             throttled(outcome);
@@ -256,6 +262,7 @@ void Engine::Impl::delivered(const outbox::ClaimedRecord& record, Outcome& outco
 /// The API itself judged a record: whatever was thought to be in the way is not.
 void Engine::Impl::answered_by_api() {
     unknowns_in_row_ = 0;
+    not_processed_in_row_ = 0;
     holds_.forget_steps();
     for (const HoldReason reason :
          {HoldReason::link_down, HoldReason::credential_refused, HoldReason::account_unpaid,
@@ -325,14 +332,23 @@ void Engine::Impl::not_found(const outbox::ClaimedRecord& record, Settlement& se
     settlement.due = now_ + full_jitter(backoff, record.attempts, random_);
 }
 
-void Engine::Impl::not_processed(const outbox::ClaimedRecord& record, Settlement& settlement) {
-    const Backoff backoff{.base_ms = policy_.backoff_base_ms, .cap_ms = policy_.backoff_cap_ms};
-    settlement.refusals = judged_alone(record, *settlement.last_status);
+void Engine::Impl::not_processed(const Flight& flight, const Outcome& outcome,
+                                 Settlement& settlement) {
+    const outbox::ClaimedRecord& record = *flight.record;
+    settlement.refusals = judged_alone(record, outcome.status);
     if (settlement.refusals >= passing_answers) {
         settlement.to = Settlement::To::dead;
         return;
     }
-    settlement.due = now_ + full_jitter(backoff, settlement.refusals - 1, random_);
+    const Backoff backoff{.base_ms = policy_.backoff_base_ms, .cap_ms = policy_.backoff_cap_ms};
+    const int step = std::max(settlement.refusals, bad_answers_[record.key].strikes) - 1;
+    settlement.due = now_ + full_jitter(backoff, step, random_);
+    ++not_processed_in_row_;
+    if (not_processed_in_row_ >= not_processed_until_hold || holds_.has(HoldReason::outage) ||
+        flight.probe) {
+        hold_after(HoldReason::outage, outcome, settlement);
+        step_aside(record, HoldReason::outage, settlement);
+    }
 }
 
 /// How many answers of one kind this record drew while others were delivered. Where
@@ -341,10 +357,12 @@ int Engine::Impl::judged_alone(const outbox::ClaimedRecord& record, int status) 
     const bool same =
         record.last_status && (*record.last_status == status ||
                                (is_server_error(record.last_status) && is_server_error(status)));
-    if (bad_answers_.size() >= remembered_bad_answers) {
-        bad_answers_.clear();  // counts go on a little later than they could
+    if (bad_answers_.size() >= remembered_bad_answers && !bad_answers_.contains(record.key)) {
+        bad_answers_.erase(bad_answers_.begin());  // its count goes on a little later
     }
-    const auto [entry, first] = bad_answers_.try_emplace(record.key);
+    // Of what was delivered before it is known nothing follows.
+    const auto [entry, first] =
+        bad_answers_.try_emplace(record.key, BadAnswers{.deliveries = deliveries_});
     BadAnswers& answers = entry->second;
     const bool others_delivered = deliveries_ > answers.deliveries;
     answers.strikes = others_delivered || first ? 1 : answers.strikes + 1;
@@ -374,9 +392,11 @@ void Engine::Impl::step_aside(const outbox::ClaimedRecord& record, HoldReason re
                               Settlement& settlement) {
     const auto answers = bad_answers_.find(record.key);
     const bool about_content = reason == HoldReason::endpoint || reason == HoldReason::route_lost ||
-                               reason == HoldReason::refusals;
-    // Lost routes are nearly always lost for all, and for long.
-    const int enough = reason == HoldReason::route_lost ? passing_answers : plain_answers;
+                               reason == HoldReason::refusals || reason == HoldReason::outage;
+    // Lost routes are nearly always lost for all, and for long; so is a server in trouble.
+    const int enough = reason == HoldReason::route_lost ? passing_answers
+                       : reason == HoldReason::outage   ? not_processed_until_aside
+                                                        : plain_answers;
     if (!about_content || answers == bad_answers_.end() || answers->second.strikes < enough) {
         return;
     }

@@ -134,7 +134,7 @@ class Engine::Impl {
     void refused(const outbox::ClaimedRecord& record, Settlement& settlement,
                  const Outcome& outcome);
     void not_found(const outbox::ClaimedRecord& record, Settlement& settlement);
-    void not_processed(const outbox::ClaimedRecord& record, Settlement& settlement);
+    void not_processed(const Flight& flight, const Outcome& outcome, Settlement& settlement);
     void throttled(const Outcome& outcome);
     void route_lost(const Flight& flight, Settlement& settlement, const Outcome& outcome);
     void unknown(const Flight& flight, const Outcome& outcome, const core::Evidence& evidence,
@@ -224,6 +224,7 @@ class Engine::Impl {
     ReadWay read_way_ = ReadWay::list;
     int refusals_in_row_ = 0;
     int unknowns_in_row_ = 0;
+    int not_processed_in_row_ = 0;
     std::uint64_t deliveries_ = 0;
     std::uint64_t network_ = 0;     ///< counts network_changed
     std::uint64_t credential_ = 0;  ///< counts set_credential

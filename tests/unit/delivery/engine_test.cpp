@@ -722,6 +722,79 @@ TEST_CASE("408 is tried again without cost, and not for ever") {
     CHECK(drain.state(id) == RecordState::dead);
 }
 
+TEST_CASE("408 for everything is an outage: held, probed ever more rarely, nothing buried") {
+    Drain drain;
+    drain.submit("=before");
+    drain.run();
+    drain.answer(drain.created());
+    constexpr std::uint64_t records = 40;
+    for (std::uint64_t i = 0; i < records; ++i) {
+        drain.submit("=c" + std::to_string(i));
+    }
+    drain.run();
+    int answers = 0;
+    for (; !drain.hold() && answers < 100; ++answers) {
+        drain.tasks.empty() ? drain.sleep() : drain.answer(Drain::reply(408, "", false));
+    }
+    CHECK(drain.hold() == HoldReason::outage);
+    CHECK(answers < 40);
+    for (; !drain.tasks.empty(); ++answers) {
+        drain.answer(Drain::reply(408, "", false));
+    }
+    const std::int64_t day = drain.clock.now().boot_ms + 86'400'000;
+    int probes = 0;
+    while (drain.clock.now().boot_ms < day && probes < 2'000) {
+        if (drain.tasks.empty()) {
+            drain.sleep();
+            continue;
+        }
+        ++probes;
+        drain.answer(is_get(drain.tasks[0]) ? Drain::failed(Failure::timeout, true)
+                                            : Drain::reply(425, "", false));
+    }
+    CHECK(probes < 2'000);
+    CHECK(drain.store().status().dead == 0);
+    for (int i = 0; i < 500 && drain.store().status().delivered <= records; ++i) {
+        drain.tasks.empty() ? drain.sleep() : drain.answer(drain.created());
+    }
+    CHECK(drain.store().status().delivered == records + 1);
+}
+
+TEST_CASE("a record whose 408 is forgotten for want of room is not thought to be the only one") {
+    Drain drain;
+    drain.submit("=before");
+    drain.run();
+    drain.answer(drain.created());
+    const std::string id = drain.submit("=a");
+    drain.run();
+    drain.answer(Drain::reply(408, "", false));
+    for (int i = 0; i < 4'200; ++i) {
+        drain.submit("=c" + std::to_string(i));
+    }
+    bool again = false;
+    for (int answers = 0; answers < 20'000 && !(again && answers > 5'000); ++answers) {
+        drain.engine().release();
+        if (drain.tasks.empty()) {
+            drain.run();
+        }
+        if (drain.tasks.empty()) {
+            drain.sleep();
+        }
+        again = drain.tasks[0].request.idempotency_key == id;
+        drain.answer(Drain::reply(408, "", false));
+    }
+    REQUIRE(again);
+    drain.engine().stop();
+    drain.store().begin_draining();
+    outbox::DrainRequest request;
+    request.claim = 5'000;
+    request.kind = Credential::Kind::api_key;
+    request.ignore_due = true;
+    for (const outbox::ClaimedRecord& record : drain.store().drain(request).claimed) {
+        CHECK(record.refusals <= 1);
+    }
+}
+
 TEST_CASE("pause claims nothing and gives back what was not sent; resume goes on") {
     Policy policy = Drain::usual();
     policy.connections = 1;
