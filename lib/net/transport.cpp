@@ -38,6 +38,12 @@ std::int64_t idle_allowance_ms(const Response& response) {
     return std::min<std::int64_t>((std::int64_t{*response.idle_seconds} - 1) * 1'000, most_idle_ms);
 }
 
+/// Timed out, misdirected, too early: what the connection is, not what was asked (RFC 9110,
+/// sections 15.5.9 and 15.5.20; RFC 8470, section 5.2).
+bool wants_new_connection(int status) {
+    return status == 408 || status == 421 || status == 425;
+}
+
 }  // namespace
 
 /// Kept by each coroutine as long as it is suspended, so the transport may go before them.
@@ -292,7 +298,8 @@ void Transport::Impl::conclude(ConnectionPtr connection, bool all_written, Evide
         connection->tls()->trust_time(*evidence.date);
     }
     // Bytes that nobody asked for belong to no request of ours (RFC 9112, section 9.2).
-    if (response.keep_alive && all_written && !connection->reader.leftover()) {
+    if (response.keep_alive && !wants_new_connection(response.status) && all_written &&
+        !connection->reader.leftover()) {
         give_back(std::move(connection), idle_allowance_ms(response));
     }
 }

@@ -323,6 +323,22 @@ TEST_CASE("connections are reused, one after another") {
     CHECK(server.accepted() == 2);
 }
 
+TEST_CASE("H11: after 408, 421 and 425 the next request goes over a new connection") {
+    for (const int status : {408, 421, 425, 404}) {
+        CAPTURE(status);
+        Bench bench;
+        ScriptedServer server{bench.context, [&](Session& session) -> awaitable<void> {
+                                  while (!(co_await session.request()).empty()) {
+                                      co_await session.write(answer(status, "{}"));
+                                  }
+                              }};
+        Transport transport{bench.context, options_for(server.url()), bench.clock};
+        CHECK(bench.send(transport).status == status);
+        CHECK(bench.send(transport).status == status);
+        CHECK(server.accepted() == (status == 404 ? 1 : 2));
+    }
+}
+
 TEST_CASE("connections that end with their answer are not reused") {
     struct Case {
         const char* what;
