@@ -154,8 +154,9 @@ outbox::Settlement Engine::Impl::still_unknown(const outbox::ClaimedRecord& reco
     settlement.looks = record.looks;
     settlement.first_absent = record.first_absent;
     settlement.attempt_ended = record.attempt_ended;
-    const bool began_in_this_boot = record.attempt_began.boot_id == moment_.boot_id;
-    if (!record.attempt_ended && began_in_this_boot) {
+    const bool of_this_boot_and_dead = record.attempt_began.boot_id == moment_.boot_id &&
+                                       record.attempt_began.boot_ms <= drain_began_.boot_ms;
+    if (!record.attempt_ended && of_this_boot_and_dead) {
         settlement.attempt_ended = drain_began_;  // its process was dead by then
     }
     return settlement;

@@ -268,6 +268,9 @@ void Engine::Impl::commit(std::size_t claims) {
 void Engine::Impl::adopt(outbox::DrainReply reply) {
     now_ = store_.now();
     moment_ = store_.moment();
+    if (reply.began_again) {
+        drain_began_ = moment_;  // what it made unknown had not ended before
+    }
     claimable_ = reply.more;
     next_due_ = reply.next_due;
     look_ = reply.unknown > 0;

@@ -99,7 +99,10 @@ std::int64_t proven_age(const outbox::ClaimedRecord& record, const Look& look) {
     } else if (record.attempt_ended) {
         age = look.asked.boot_ms - ended.boot_ms;
     }
-    if (!record.attempt_ended) {
+    // Not of a claim that is younger than the drainer: that one's end nobody has seen.
+    const bool claimed_before = !in_this_boot(record.attempt_began, look.drain_began) ||
+                                record.attempt_began.boot_ms <= look.drain_began.boot_ms;
+    if (!record.attempt_ended && claimed_before) {
         age = std::max(age, look.asked.boot_ms - look.drain_began.boot_ms);
     }
     if (record.looks > 0 && record.first_absent) {

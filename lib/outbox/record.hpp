@@ -163,6 +163,8 @@ struct DrainReply {
     std::vector<std::int64_t> duplicate_server_ids;  ///< settled, but another record owns that id
     std::uint64_t unknown = 0;                       ///< being reconciled
     std::uint64_t other_kind = 0;                    ///< waiting records this kind may not send
+    /// What was claimed has become unknown just now, that in flight too: as begin_draining().
+    bool began_again = false;
 };
 
 }  // namespace agentsight::outbox

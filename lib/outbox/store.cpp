@@ -289,6 +289,7 @@ class Store::Impl {
             done += size;
             if (last) {
                 job.reply.duplicate_server_ids = std::move(duplicates);
+                job.reply.began_again = began_again;
                 return std::move(job.reply);
             }
         }

@@ -128,6 +128,28 @@ TEST_CASE("a look that ends after a person had the record sent again does not se
     }
 }
 
+TEST_CASE("what was in flight when the file was salvaged is not sent again before its time") {
+    Drain drain;
+    drain.clock.advance(3'600'000);
+    const std::string id = drain.submit();
+    drain.run();
+    REQUIRE(is_post(drain.tasks.at(0)));
+    const Task lost = drain.take();  // nobody hears of it again
+    const std::int64_t sent = drain.clock.now().boot_ms;
+    drain.store().salvage(true);
+    drain.engine().rung();
+    drain.run();
+    CHECK(drain.state(id) == RecordState::unknown);
+    REQUIRE(until_task(drain));
+    for (int looks = 0; looks < 10 && is_get(drain.tasks.at(0)); ++looks) {
+        drain.answer(drain.listed({}));
+        REQUIRE(until_task(drain));
+    }
+    REQUIRE(is_post(drain.tasks.at(0)));
+    CHECK(drain.clock.now().boot_ms - sent >= 180'000);
+    CHECK(drain.clock.now().boot_ms - sent < 200'000);
+}
+
 TEST_CASE("later records of the conversation wait for the unknown one, others do not") {
     Drain drain;
     drain.submit("=c");

@@ -218,6 +218,15 @@ TEST_CASE("a record whose process died is taken to have ended when this drainer 
     CHECK(proven_age(one, look) == now.boot_ms);
 }
 
+TEST_CASE("a claim younger than the drainer has not ended, as far as anybody knows") {
+    outbox::ClaimedRecord one = record(1, 500);
+    one.attempt_ended.reset();
+    Look look = look_at();
+    look.drain_began = ago(10 * w);
+    CHECK(proven_age(one, look) == 0);
+    CHECK(judge_absence(one, look).wait_ms == w);
+}
+
 TEST_CASE("an attempt of another boot ended before this one") {
     outbox::ClaimedRecord one = record(1, 0);
     one.attempt_began = other_boot();
