@@ -10,6 +10,8 @@ namespace {
 
 constexpr int cursor_steps = 512;
 constexpr core::UtcMs keep_owned_ms = 24 * 60 * 60 * 1000;
+/// More than what a look allows the server's clocks to differ by.
+constexpr core::UtcMs window_slack_ms = 60'000;
 
 /// Owned server ids and statuses of a record that may have been sent just now.
 void remember_attempt(RowState& row, const Settlement& settlement) {
@@ -48,6 +50,19 @@ std::optional<core::OutboxMs> earliest_due(Tables& tables, Lane lane) {
 std::optional<core::OutboxMs> earlier(std::optional<core::OutboxMs> a,
                                       std::optional<core::OutboxMs> b) {
     return a && b ? std::min(*a, *b) : a ? a : b;
+}
+
+/// From where on the server's rows may be those of what is claimed now, should it become
+/// unknown: a device may have slept for days in the middle of an exchange.
+std::optional<core::UtcMs> earliest_window(Tables& tables) {
+    sqlite::Rows rows = tables.database().query(
+        "SELECT server_date FROM record INDEXED BY work WHERE lane = 4 AND lane BETWEEN 3 AND 5");
+    std::optional<core::UtcMs> from;
+    while (rows.next()) {
+        const core::UtcMs seen = rows.maybe_integer(0).value_or(0);  // unknown: any
+        from = std::min(from.value_or(seen - window_slack_ms), seen - window_slack_ms);
+    }
+    return from;
 }
 
 void save(Tables& tables, const DrainState& state) {
@@ -277,15 +292,19 @@ void DrainJob::prune(Tables& tables) {
     advance_low(tables);
 }
 
-/// Server ids are kept while a look may still meet them: a day, and as long as anything is
-/// unknown. Round the table in small steps.
+/// Server ids are kept while a look may still meet them: a day, as long as anything is unknown,
+/// and as far back as the window of a claim would reach. Round the table in small steps.
 void DrainJob::prune_owned(Tables& tables, int budget) {
     if (tables.ledger().unknown > 0) {
         return;
     }
     const core::UtcMs horizon =
         request_.server_date.value_or(tables.moment().utc_ms) - keep_owned_ms;
-    std::vector<std::string> old;
+    struct Old {
+        std::string server_id;
+        core::UtcMs server_time;
+    };
+    std::vector<Old> old;
     std::int64_t origin = memory_.owned_origin;
     {
         sqlite::Rows rows = tables.database().query(
@@ -303,14 +322,21 @@ void DrainJob::prune_owned(Tables& tables, int budget) {
             origin = rows.integer(0);
             last = rows.text(1);
             if (rows.integer(2) < horizon) {
-                old.push_back(last);
+                old.push_back({last, rows.integer(2)});
             }
         }
         const bool at_the_end = seen < budget;
         memory_.owned_origin = at_the_end ? 0 : origin;
         memory_.owned_id = at_the_end ? std::string{} : last;
     }
-    for (const std::string& server_id : old) {
+    if (old.empty()) {
+        return;
+    }
+    const auto claims_from = earliest_window(tables);
+    for (const auto& [server_id, server_time] : old) {
+        if (claims_from && server_time >= *claims_from) {
+            continue;
+        }
         tables.database().execute("DELETE FROM owned WHERE origin = ? AND server_id = ?", origin,
                                   server_id);
         tables.touch();

@@ -361,6 +361,49 @@ TEST_CASE("a server id is owned once; a second owner is told") {
     CHECK_FALSE(box->known_row(conversation("c1"), "https://elsewhere", 0));
 }
 
+TEST_CASE("owned server ids stay as far back as a claim's window reaches, however long it sleeps") {
+    Outboxed box;
+    box.become_drainer();
+    const core::UtcMs began = box.clock.now().utc_ms;
+    const auto drain = [&](std::size_t claim, std::vector<Settlement> settlements) {
+        outbox::DrainRequest request = box.request(claim);
+        request.server_date = box.clock.now().utc_ms;
+        request.settlements = std::move(settlements);
+        return box->drain(std::move(request)).claimed;
+    };
+    const auto delivered = [&](std::int64_t key, const std::string& server_id, core::UtcMs at) {
+        Settlement settlement;
+        settlement.key = key;
+        settlement.to = Settlement::To::delivered;
+        settlement.server_id = server_id;
+        settlement.server_time = at;
+        settlement.origin = origin;
+        return settlement;
+    };
+    const auto owns = [&](const std::string& id) {
+        return !box->owned(origin, std::vector<std::string>{id}).empty();
+    };
+    for (const char* name : {"long before", "just before", "sleeps"}) {
+        box.submit(name, name);
+    }
+    const auto claimed = drain(3, {});
+    drain(0, {delivered(claimed.at(0).key, "1", began - 3'600'000),
+              delivered(claimed.at(1).key, "2", began + 1'000)});
+    box.clock.advance(3 * 86'400'000);  // in the middle of an exchange
+    for (int i = 0; i < 3; ++i) {
+        box.submit("later" + std::to_string(i), "x");
+        drain(0, {delivered(drain(1, {}).at(0).key, "later" + std::to_string(i),
+                            box.clock.now().utc_ms)});
+    }
+    CHECK_FALSE(owns("1"));
+    CHECK(owns("2"));
+    box->drain(box.request(0));
+    drain(0, {delivered(claimed.at(2).key, "3", box.clock.now().utc_ms)});
+    box.submit("last", "x");
+    drain(0, {delivered(drain(1, {}).at(0).key, "last", box.clock.now().utc_ms)});
+    CHECK_FALSE(owns("2"));
+}
+
 TEST_CASE("owned server ids go after a day, and not while anything is unknown") {
     Outboxed box;
     box.become_drainer();
