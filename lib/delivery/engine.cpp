@@ -226,10 +226,15 @@ bool Engine::Impl::at_full_speed() const {
     return full_speed_ || (hurried_until_ && now_ < *hurried_until_);
 }
 
+/// Once around for what follows closely, as the flushes of one `drain` do: the backoff that a
+/// record earns meanwhile binds.
 void Engine::Impl::speed_up() {
-    ignore_due_ = true;
-    retried_.clear();
     now_ = store_.now();
+    if (!was_fast_ || now_ - *was_fast_ >= hurry_lasts_ms) {
+        ignore_due_ = true;
+        retried_.clear();
+    }
+    was_fast_ = now_;
     pacer_.off();
     holds_.probe_all_at_once(now_);
     holds_.hurry_throttle();
@@ -238,8 +243,7 @@ void Engine::Impl::speed_up() {
 
 void Engine::Impl::slow_down() {
     hurried_until_.reset();
-    ignore_due_ = false;
-    retried_.clear();
+    was_fast_ = store_.now();
 }
 
 void Engine::Impl::resumed() {

@@ -264,6 +264,7 @@ class Engine::Impl {
     double mean_exchange_ms_ = 50;
     std::map<std::int64_t, core::OutboxMs> retried_;  ///< full speed: due times set meanwhile
     bool ignore_due_ = false;
+    std::optional<core::OutboxMs> was_fast_;  ///< when full speed last began or ended
 };
 
 }  // namespace agentsight::delivery

@@ -247,7 +247,7 @@ void Engine::Impl::commit(std::size_t claims) {
     request.kind = policy_.kind;
     request.origin = policy_.origin;
     request.server_date = server_date_;
-    request.ignore_due = ignore_due_;
+    request.ignore_due = ignore_due_ && at_full_speed();
     request.only_just_submitted = backlog_waits() && !holds_.any();
     DrainState state = drain_state();
     if (!(state == saved_)) {

@@ -1197,6 +1197,37 @@ TEST_CASE("an id that another record owns is delivered, and an alarm") {
     }));
 }
 
+TEST_CASE("flushes that follow closely, as those of one drain, overcome a backoff once") {
+    Drain drain;
+    drain.submit("=a");
+    drain.run();
+    drain.answer(Drain::reply(404, R"({"detail": "Not found."})"));
+    int posts = 0;
+    const auto flush = [&] {
+        drain.engine().full_speed(true);
+        for (int i = 0; i < 10; ++i) {
+            drain.run();
+            if (drain.tasks.empty()) {
+                break;
+            }
+            posts += is_post(drain.tasks[0]) ? 1 : 0;
+            drain.answer(Drain::reply(404, R"({"detail": "Not found."})"));
+        }
+        drain.engine().full_speed(false);
+        drain.run();
+    };
+    for (int i = 0; i < 80; ++i) {
+        flush();
+        drain.clock.advance(50);
+    }
+    CHECK(posts >= 1);
+    CHECK(posts < 10);  // the first at once, then by its backoff, which grows
+    const int before = posts;
+    drain.clock.advance(30'000);
+    flush();
+    CHECK(posts == before + 1);
+}
+
 TEST_CASE("after a flush a retry keeps its backoff and the flush does not spin") {
     Drain drain;
     drain.submit("=a");
