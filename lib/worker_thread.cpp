@@ -21,6 +21,8 @@ constexpr milliseconds poll_interval{30'000};
 /// So long after the last delivery the files are tidied, once: the text of what was delivered
 /// leaves the WAL, and space goes back. Sooner would add syncs between two deliveries.
 constexpr milliseconds tidy_after{2'000};
+/// Who holds the drain lock without a sign is looked at again after this, then ever more rarely.
+constexpr milliseconds first_sign_pause{10};
 /// A suspend shows as boot time running ahead of the monotonic clock.
 constexpr std::int64_t suspend_threshold_ms = 2'000;
 /// Without memory for a timer: try again so often, and no longer asleep than close() can bear.
@@ -446,9 +448,14 @@ void Worker::Thread::follow() {
         queue_.say_waiting(os::LockFile::Range::drain, true);
         bell_.ring();
     }
-    if (!sign_.drainer_seen()) {  // it has not raised it yet, or cannot
-        arm_in(poll_interval);
+    if (sign_.drainer_seen()) {
+        sign_pause_ = first_sign_pause;
+        return;
     }
+    // It has not raised it yet, or cannot; or it has just died, and the system has closed the sign
+    // and not yet the lock.
+    arm_in(sign_pause_);
+    sign_pause_ = std::min(2 * sign_pause_, poll_interval);
 }
 
 void Worker::Thread::unfollow() noexcept {
@@ -480,6 +487,7 @@ bool Worker::Thread::become_drainer() {
         }
     }
     unfollow();
+    sign_pause_ = first_sign_pause;
     sign_.unwatch();
     sign_.raise();
     draining_ = true;
