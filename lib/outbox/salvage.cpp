@@ -70,6 +70,14 @@ void move_aside(const Files& files, const fs::path& target) {
     os::sync_folder(folder);
 }
 
+/// What a run that did not end has made in the damaged one's place: nobody was told of anything in
+/// it, and what it holds may be in the page cache alone, where a sync of it has failed.
+void remove_unfinished(const Files& files) {
+    for (const fs::path& file : {files.database, files.wal, files.journal, files.shm}) {
+        os::remove_file(file);
+    }
+}
+
 // --- what the rows look like -----------------------------------------------------------------
 
 constexpr std::size_t record_columns = 37;
@@ -418,10 +426,6 @@ class Rescue {
 };
 
 Salvaged rescue(sqlite::Database& database, const fs::path& damaged, const core::Moment& moment) {
-    if (const std::int64_t count = database.integer("SELECT count(*) FROM record"); count != 0) {
-        // A run before this one had come that far.
-        return {.rescued = static_cast<std::uint64_t>(count), .lost = 0, .moved_to = {}};
-    }
     sqlite::Transaction transaction{database};
     Rescue rescue{database, moment};
     const fs::path wal = sibling(damaged, "-wal");
@@ -461,6 +465,9 @@ Salvaged salvage(const StoreOptions& options, const Files& files, const core::Cl
         os::remove_file(marker_of(files));
         target = name_aside(files, moment.utc_ms);
         os::write_small_file(marker_of(files), target->filename().string() + "\n");
+    }
+    if (os::identity(*target)) {
+        remove_unfinished(files);
     }
     move_aside(files, *target);
     os::create_private_file(files.database);
