@@ -444,12 +444,12 @@ void Worker::Thread::drain() {
 void Worker::Thread::follow() {
     if (!following_) {
         following_ = true;
+        sign_pause_ = first_sign_pause;
         drainer_gone_.watch(sign_descriptor_);
         queue_.say_waiting(os::LockFile::Range::drain, true);
         bell_.ring();
     }
     if (sign_.drainer_seen()) {
-        sign_pause_ = first_sign_pause;
         return;
     }
     // It has not raised it yet, or cannot; or it has just died, and the system has closed the sign
@@ -487,7 +487,6 @@ bool Worker::Thread::become_drainer() {
         }
     }
     unfollow();
-    sign_pause_ = first_sign_pause;
     sign_.unwatch();
     sign_.raise();
     draining_ = true;

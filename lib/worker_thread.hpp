@@ -124,8 +124,8 @@ class Worker::Thread {
     std::atomic<bool> draining_ = false;
     bool started_ = false;  ///< the engine has been started since we became the drainer
     int sign_descriptor_ = -1;
-    std::chrono::milliseconds sign_pause_{1};
-    bool following_ = false;  ///< another drains, and its sign is watched
+    bool following_ = false;                   ///< another drains, and its sign is watched
+    std::chrono::milliseconds sign_pause_{0};  ///< until the next look at one without a sign
     bool link_is_watched_ = false;
     bool paused_ = false;
     bool closing_ = false;

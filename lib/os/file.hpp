@@ -62,6 +62,8 @@ std::optional<std::string> read_small_file(const std::filesystem::path& file,
 /// crash may leave it without its text, or with a part.
 bool write_small_file(const std::filesystem::path& file, std::string_view text);
 
+/// What any process wrote to it, and its name, is durable on return.
+void sync_file(const std::filesystem::path& file);
 void sync_folder(const std::filesystem::path& folder);
 void rename_file(const std::filesystem::path& from, const std::filesystem::path& to);
 bool remove_file(const std::filesystem::path& file) noexcept;

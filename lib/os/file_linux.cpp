@@ -164,6 +164,17 @@ std::optional<std::string> read_small_file(const std::filesystem::path& file,
     fail(EFBIG, "too large to be what it should be:", file);
 }
 
+void sync_file(const std::filesystem::path& file) {
+    const Descriptor opened = Descriptor::open(file.c_str(), O_RDONLY | O_NOFOLLOW | O_NOCTTY);
+    if (!opened.valid()) {
+        fail(errno, "cannot open", file);
+    }
+    if (::fsync(opened.value()) != 0) {
+        fail(errno, "cannot sync", file);
+    }
+    sync_folder(file.has_parent_path() ? file.parent_path() : ".");
+}
+
 void sync_folder(const std::filesystem::path& folder) {
     const Descriptor opened =
         Descriptor::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY);

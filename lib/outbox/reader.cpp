@@ -355,6 +355,7 @@ class GrowthWatch {
   public:
     GrowthWatch(sqlite::Database& database, const std::filesystem::path& wal)
         : database_(database), wal_(wal), most_(os::file_size(wal) + most_growth) {
+        const os::SignalsBlocked for_the_thread;
         thread_ = std::thread([this] { run(); });
     }
     ~GrowthWatch() {

@@ -32,7 +32,6 @@ class Reader {
     void close() noexcept;
     /// The next read opens the file again.
     void reset() noexcept;
-    void abandon() noexcept { database_.abandon(); }
 
     Status status(const Axis& axis);
     std::vector<Record> list(const Filter& filter, std::size_t limit, const Axis& axis);

@@ -70,14 +70,6 @@ void move_aside(const Files& files, const fs::path& target) {
     os::sync_folder(folder);
 }
 
-/// What a run that did not end has made in the damaged one's place: nobody was told of anything in
-/// it, and what it holds may be in the page cache alone, where a sync of it has failed.
-void remove_unfinished(const Files& files) {
-    for (const fs::path& file : {files.database, files.wal, files.journal, files.shm}) {
-        os::remove_file(file);
-    }
-}
-
 // --- what the rows look like -----------------------------------------------------------------
 
 constexpr std::size_t record_columns = 37;
@@ -437,6 +429,28 @@ Salvaged rescue(sqlite::Database& database, const fs::path& damaged, const core:
     return salvaged;
 }
 
+Salvaged fill_fresh(const StoreOptions& options, const Files& files, core::Random& random,
+                    const fs::path& damaged, const core::Moment& moment) {
+    sqlite::Database database = connect_writer(options, files, random);
+    if (const std::int64_t count = database.integer("SELECT count(*) FROM record"); count != 0) {
+        // A run before this one had come that far, perhaps only in the page cache: durable before
+        // the marker goes.
+        database.checkpoint(sqlite::Database::Checkpoint::passive);
+        return {.rescued = static_cast<std::uint64_t>(count), .lost = 0, .moved_to = {}};
+    }
+    try {
+        return rescue(database, damaged, moment);
+    } catch (...) {
+        // A commit whose sync has failed would be believed by the next run, and no later sync
+        // brings it to the disk. Nobody was told of anything in it.
+        database.close();
+        for (const fs::path& file : {files.database, files.wal, files.shm}) {
+            os::remove_file(file);
+        }
+        throw;
+    }
+}
+
 }  // namespace
 
 fs::path name_aside(const Files& files, core::UtcMs now) {
@@ -461,21 +475,16 @@ Salvaged salvage(const StoreOptions& options, const Files& files, const core::Cl
                  core::Random& random) {
     const core::Moment moment = clock.now();
     std::optional<fs::path> target = promised_name(files);
-    if (!target) {
+    if (target) {
+        os::sync_file(marker_of(files));  // whose writer may have been killed before its sync
+    } else {
         os::remove_file(marker_of(files));
         target = name_aside(files, moment.utc_ms);
         os::write_small_file(marker_of(files), target->filename().string() + "\n");
     }
-    if (os::identity(*target)) {
-        remove_unfinished(files);
-    }
     move_aside(files, *target);
     os::create_private_file(files.database);
-    Salvaged salvaged;
-    {
-        sqlite::Database database = connect_writer(options, files, random);
-        salvaged = rescue(database, *target, moment);
-    }
+    Salvaged salvaged = fill_fresh(options, files, random, *target, moment);
     os::remove_file(marker_of(files));
     os::sync_folder(files.database.parent_path());
     salvaged.moved_to = *target;

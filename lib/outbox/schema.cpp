@@ -188,9 +188,13 @@ FileKind inspect(sqlite::Database& database, Schema schema) {
     if (std::ranges::any_of(schema, is_made_by)) {
         return FileKind::damaged;
     }
-    // A crash while the file was being made leaves a database without tables.
     const bool empty = database.integer("SELECT count(*) FROM sqlite_schema") == 0;
-    return id == 0 && version == 0 && empty ? FileKind::fresh : FileKind::foreign;
+    if (id != 0 || !empty || version < 0 || version > current) {
+        return FileKind::foreign;
+    }
+    // A crash while the file was being made leaves a database without tables; a kill between two
+    // bytes of its header, one with a version of ours and no id.
+    return version == 0 ? FileKind::fresh : FileKind::damaged;
 }
 
 bool is_known(sqlite::Database& database, std::int64_t newest) {

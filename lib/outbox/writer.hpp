@@ -66,8 +66,6 @@ class Writer {
     Salvage salvage_on_demand(bool even_if_sound);
     /// `last`: no other process has the outbox open; then nothing is left in the WAL.
     void close(bool last) noexcept;
-    /// In a forked child: leaves everything as it is.
-    void abandon() noexcept { database_.abandon(); }
 
     std::uint64_t commits() const noexcept { return commits_.load(std::memory_order_acquire); }
     std::vector<Event> take_events();

@@ -131,12 +131,6 @@ void Database::close() noexcept {
     }
 }
 
-void Database::abandon() noexcept {
-    statements_.clear();
-    handle_ = nullptr;
-    static_cast<void>(counters_.release());  // the handle still points at it
-}
-
 void Database::fail(int code) const {
     throw Failure(code, sqlite3_system_errno(handle_), sqlite3_errmsg(handle_));
 }

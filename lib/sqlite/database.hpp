@@ -34,8 +34,6 @@ class Database {
 
     bool is_open() const noexcept { return handle_ != nullptr; }
     void close() noexcept;
-    /// Forgets the handle without closing it: in a forked child it is not ours to close.
-    void abandon() noexcept;
 
     /// Runs one statement to its end. `sql` is a literal: its address is the cache's key.
     template <class... Values>

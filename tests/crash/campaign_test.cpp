@@ -41,6 +41,15 @@ TEST_CASE("S1 S2 S7 S35: power cuts and kills lose nothing acknowledged and corr
     }
 }
 
+// Seeds that found something once.
+TEST_CASE("S7: a header cut between its version and its id is that of an outbox in the making") {
+    CampaignOptions options;
+    options.models = {Damage::process_kill};
+    options.seed = 4366683101263329764;
+    options.cuts = 168;
+    CHECK(run(options).failures.empty());
+}
+
 TEST_CASE("the campaign catches what it is made to catch") {
     CHECK_FALSE(
         run(with_defect(Defect::normal_sync, Damage::lose_unsynced, 2000)).failures.empty());

@@ -30,6 +30,13 @@ void must_submit(Bench& bench, const outbox::Submission& submission) {
     REQUIRE_FALSE(result.error);
 }
 
+void open_and_commit(Bench& bench, int commits) {
+    bench.open();
+    for (int i = 0; i < commits; ++i) {
+        must_submit(bench, bench.submission());
+    }
+}
+
 /// After a power cut at this moment it is there, once, and the file is sound.
 void check_durable(const std::filesystem::path& folder, const Bench& bench, const core::Uuid& id) {
     for (const Damage damage : {Damage::lose_unsynced, Damage::process_kill}) {
@@ -48,10 +55,7 @@ void kill_and_submit_again(const std::filesystem::path& folder, int commits_befo
                            const std::function<void(Bench&, const core::Uuid&)>& judge) {
     CAPTURE(commits_before);
     Bench bench{folder / "live", {}, 7};
-    bench.open();
-    for (int i = 0; i < commits_before; ++i) {
-        must_submit(bench, bench.submission());
-    }
+    open_and_commit(bench, commits_before);
     bool failed = false;
     bench.disk.fault = [&](const Operation& operation) {
         if (failed) {
@@ -77,10 +81,7 @@ void kill_and_submit_again(const std::filesystem::path& folder, int commits_befo
 void survive_and_submit_again(const std::filesystem::path& folder, int commits_before) {
     CAPTURE(commits_before);
     Bench bench{folder / "live", {}, 7};
-    bench.open();
-    for (int i = 0; i < commits_before; ++i) {
-        must_submit(bench, bench.submission());
-    }
+    open_and_commit(bench, commits_before);
     bool failed = false;
     bench.disk.fault = [&](const Operation& operation) {
         if (failed || operation.call != Call::sync || !is_log(operation)) {

@@ -1,7 +1,6 @@
 #include "failing_new.hpp"
 
-#include <cstdlib>
-#include <new>
+#include "support/refusing_new.hpp"
 
 namespace agentsight::test {
 
@@ -15,7 +14,9 @@ struct State {
 };
 thread_local State state;
 
-bool refuses() {
+}  // namespace
+
+bool refuses_memory(const void*) {
     if (!state.armed || InShim::here()) {
         return false;
     }
@@ -26,8 +27,6 @@ bool refuses() {
     state.failed = state.failed || refused;
     return refused;
 }
-
-}  // namespace
 
 void FailingNew::arm(Fault fault) {
     state = {.fault = fault, .armed = true};
@@ -43,17 +42,3 @@ bool FailingNew::has_failed() {
 }
 
 }  // namespace agentsight::test
-
-void* operator new(std::size_t size) {
-    void* memory = agentsight::test::refuses() ? nullptr : std::malloc(size == 0 ? 1 : size);
-    if (memory == nullptr) {
-        throw std::bad_alloc{};
-    }
-    return memory;
-}
-void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-    std::free(memory);
-}

@@ -66,6 +66,8 @@ AGENTSIGHT_WRAP(bool, write_small_file,
                 "_ZN10agentsight2os16write_small_fileERKNSt10filesystem7__cxx114pathE"
                 "St17basic_string_viewIcSt11char_traitsIcEE",
                 (const path& file, std::string_view text));
+AGENTSIGHT_WRAP(void, sync_file, "_ZN10agentsight2os9sync_fileERKNSt10filesystem7__cxx114pathE",
+                (const path& file));
 AGENTSIGHT_WRAP(void, sync_folder,
                 "_ZN10agentsight2os11sync_folderERKNSt10filesystem7__cxx114pathE",
                 (const path& folder));
@@ -101,6 +103,17 @@ bool wrap_write_small_file(const path& file, std::string_view text) {
         disk->folder_synced();
     }
     return made;
+}
+
+void wrap_sync_file(const path& file) {
+    CrashDisk* disk = disk_of(file);
+    require_alive(disk);
+    if (disk != nullptr) {
+        disk->synced(file);
+        disk->folder_synced();
+    } else {
+        real_sync_file(file);
+    }
 }
 
 void wrap_sync_folder(const path& folder) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstdlib>
-#include <new>
+
+#include "support/refusing_new.hpp"
 
 namespace agentsight::test {
 namespace {
@@ -19,7 +19,9 @@ thread_local bool learns_here = false;
 std::array<const void*, 64> spared{};
 std::size_t spared_count = 0;
 
-bool refuses(const void* place) {
+}  // namespace
+
+bool refuses_memory(const void* place) {
     const auto end_of_spared = spared.begin() + spared_count;
     const bool is_spared = std::find(spared.begin(), end_of_spared, place) != end_of_spared;
     if (learns_here && !is_spared && spared_count < spared.size()) {
@@ -31,8 +33,6 @@ bool refuses(const void* place) {
     const std::uint64_t nth = ++count;
     return nth >= first && nth < end;
 }
-
-}  // namespace
 
 void FailingMemory::here(bool counts) noexcept {
     counts_here = counts;
@@ -55,19 +55,3 @@ std::uint64_t FailingMemory::disarm() noexcept {
 }
 
 }  // namespace agentsight::test
-
-void* operator new(std::size_t size) {
-    void* const memory = agentsight::test::refuses(__builtin_return_address(0))
-                             ? nullptr
-                             : std::malloc(size == 0 ? 1 : size);
-    if (memory == nullptr) {
-        throw std::bad_alloc{};
-    }
-    return memory;
-}
-void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-    std::free(memory);
-}

@@ -59,6 +59,18 @@ TEST_CASE("S24: a private file is private whatever the umask, made once, its nam
     }
 }
 
+TEST_CASE("S29: what another process wrote is made durable, and then its name") {
+    const TemporaryFolder folder;
+    write_file(folder / "file", "text");
+    const CallRecord record;
+    os::sync_file(folder / "file");
+    CHECK(record.calls() == std::vector<std::string>{"fsync " + (folder / "file").string(),
+                                                     "fsync " + folder.path().string()});
+    CHECK_THROWS_AS(os::sync_file(folder / "missing"), std::system_error);
+    const Fault fault{0, EIO, true};
+    CHECK_THROWS_AS(os::sync_file(folder / "file"), std::system_error);
+}
+
 TEST_CASE("S26: root's file belongs to its folder's owner" * doctest::skip(::geteuid() != 0)) {
     const TemporaryFolder folder;
     REQUIRE(::chown(folder.path().c_str(), nobody, nobody) == 0);
