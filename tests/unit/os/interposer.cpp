@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdarg>
 
@@ -17,7 +18,7 @@ namespace agentsight::test {
 namespace {
 
 CallRecord* record = nullptr;
-int times_asked = 0;
+std::atomic<int> times_asked = 0;
 Fault* fault = nullptr;
 std::optional<std::uint64_t> file_system;
 

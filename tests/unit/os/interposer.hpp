@@ -7,7 +7,7 @@
 
 /// Stands between lib/os and the C library in this test program: records what is synced and
 /// made, in order; makes the n-th call fail; answers statfs(2) as another file system would.
-/// For one thread at a time.
+/// What it is told, by one thread while no other calls; without that any may call.
 namespace agentsight::test {
 
 /// "mkdir PATH" and "fsync PATH" while it lives.
