@@ -44,6 +44,9 @@ PathProblem prepare_folder(const std::filesystem::path& folder);
 /// Checks an outbox folder without making it.
 PathProblem check_folder(const std::filesystem::path& folder);
 
+/// Whether this process may make files in it.
+bool is_writable(const std::filesystem::path& folder) noexcept;
+
 /// A regular file, one link, not a symbolic link, ours; `missing` where there is none.
 PathProblem check_file(const std::filesystem::path& file);
 

@@ -68,10 +68,7 @@ PathProblem check_existing(const fs::path& folder) {
 }
 
 PathProblem check_writable(const fs::path& folder) {
-    if (::faccessat(AT_FDCWD, folder.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0) {
-        return PathProblem::none;
-    }
-    return problem_of(errno, folder);
+    return is_writable(folder) ? PathProblem::none : problem_of(errno, folder);
 }
 
 /// The new name is on disk once its parent is. A parent that we may write and not read
@@ -187,6 +184,10 @@ PathProblem prepare_folder(const fs::path& given) {
         problem = check_writable(folder);
     }
     return problem == PathProblem::none ? check_network(folder) : problem;
+}
+
+bool is_writable(const fs::path& folder) noexcept {
+    return ::faccessat(AT_FDCWD, folder.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0;
 }
 
 PathProblem check_folder(const fs::path& given) {

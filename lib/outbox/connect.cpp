@@ -143,8 +143,10 @@ sqlite::Database connect_reader(const StoreOptions& options, const Files& files)
     } catch (const sqlite::Failure& failure) {
         const bool no_room_for_shm = failure.trouble() == sqlite::Trouble::cannot_open ||
                                      failure.trouble() == sqlite::Trouble::read_only;
-        // A read-only folder without companions: nobody writes there, so the file alone is all.
-        if (!no_room_for_shm || os::file_size(files.wal) != 0) {
+        // In a read-only folder without companions the file alone is all there is. Elsewhere
+        // somebody may be writing, and an immutable connection would never see it.
+        if (!no_room_for_shm || os::file_size(files.wal) != 0 || os::identity(files.shm) ||
+            os::is_writable(files.database.parent_path())) {
             throw;
         }
         return open(true);

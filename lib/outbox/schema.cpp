@@ -203,8 +203,12 @@ bool is_known(sqlite::Database& database, std::int64_t newest) {
 }
 
 void create_schema(sqlite::Database& database, Schema schema, sqlite::Bytes salt) {
+    // DELETE first: after a power cut in here a journal may have come back and taken WAL out of the
+    // header, while a -wal stands there that makes this connection use it, and say so. Once that
+    // log is empty the next connection would not.
     database.script("PRAGMA page_size=" + std::to_string(page_size) +
-                    "; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;");
+                    "; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=DELETE;"
+                    " PRAGMA journal_mode=WAL;");
     sqlite::Transaction transaction{database};
     database.script(std::string{schema.back().tables});
     database.execute("INSERT INTO ledger(one, salt) VALUES(1, ?)", salt);

@@ -137,12 +137,17 @@ void Writer::connect() {
 }
 
 /// What a log shows when it is opened may be in the page cache alone (its process died before
-/// the sync, or the sync failed), and the padding of its last sector may be missing. Before
-/// anybody is told of it, or anything written behind it, it goes into the database.
+/// the sync, or the sync failed: https://lwn.net/Articles/752063/), and the padding of its last
+/// sector may be missing. Before anybody is told of it, or anything written behind it, it goes
+/// into the database, and on the disk the log is emptied: one that ends earlier there would be
+/// played back over the newer pages after a power cut.
 void Writer::settle_log() {
     log_is_settled_ = false;
     try {
-        log_is_settled_ = database_.checkpoint(sqlite::Database::Checkpoint::passive);
+        if (database_.checkpoint(sqlite::Database::Checkpoint::truncate)) {
+            os::sync_file(files_.wal);
+            log_is_settled_ = true;
+        }
     } catch (const sqlite::Failure& failure) {
         // No space to move it; the next commit will sync it where it is.
         if (failure.trouble() != sqlite::Trouble::full) {
@@ -199,6 +204,8 @@ void Writer::ensure_open() {
     }
     if (!database_.is_open()) {
         reopen();
+    } else if (!log_is_settled_) {
+        settle_log();  // a reader or a full disk kept it from being emptied
     }
 }
 

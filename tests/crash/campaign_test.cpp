@@ -50,6 +50,14 @@ TEST_CASE("S7: a header cut between its version and its id is that of an outbox 
     CHECK(run(options).failures.empty());
 }
 
+TEST_CASE("S7: a journal that came back beside an empty log takes no outbox out of WAL mode") {
+    CampaignOptions options;
+    options.models = {Damage::torn_4k};
+    options.seed = 7833748231012438771;
+    options.cuts = 66;
+    CHECK(run(options).failures.empty());
+}
+
 TEST_CASE("the campaign catches what it is made to catch") {
     CHECK_FALSE(
         run(with_defect(Defect::normal_sync, Damage::lose_unsynced, 2000)).failures.empty());

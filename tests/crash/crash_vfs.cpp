@@ -94,6 +94,18 @@ void sync_file(Node& node) {
     std::erase_if(node.unsynced, [](const Write& write) { return !write.is_forgotten; });
 }
 
+/// What a failed sync left in the page cache goes with the file's end.
+void forget_beyond(Node& node, std::int64_t size) {
+    std::erase_if(node.unsynced,
+                  [&](const Write& write) { return write.is_forgotten && write.offset >= size; });
+    for (Write& write : node.unsynced) {
+        const auto kept = static_cast<std::size_t>(size - std::min(size, write.offset));
+        if (write.is_forgotten && write.bytes.size() > kept) {
+            write.bytes.resize(kept);
+        }
+    }
+}
+
 void settle_file(Node& node, std::uint64_t horizon) {
     auto write = node.unsynced.begin();
     for (; write != node.unsynced.end() && write->number <= horizon; ++write) {
@@ -279,6 +291,9 @@ void CrashDisk::record_write(const Operation& operation) {
     write.offset = operation.offset;
     write.bytes.assign(operation.data.begin(), operation.data.end());
     write.is_truncation = operation.call == Call::truncate;
+    if (write.is_truncation) {
+        forget_beyond(*node, write.offset);
+    }
     // Writing to a page makes all of it dirty again: the next sync remembers it.
     for (Write& earlier : node->unsynced) {
         earlier.is_forgotten = earlier.is_forgotten && !share_a_page(earlier, write);
