@@ -219,7 +219,11 @@ void Outbox::resolve_resend(std::string_view id) {
 }
 
 std::vector<std::string> Outbox::verify() const {
-    return impl_->store().verify();
+    return verify_report().problems;
+}
+
+VerifyReport Outbox::verify_report() const {
+    return impl_->store().verify_report();
 }
 
 std::uint64_t Outbox::purge(UtcMilliseconds before) {

@@ -91,6 +91,13 @@ struct Compacted {
     std::uint64_t bytes_after = 0;
 };
 
+/// What Outbox::verify_report found.
+struct VerifyReport {
+    std::vector<std::string> problems;  ///< a sentence each, never with a record's text
+    /// False: SQLite's own check of the file's pages was given up; all else was done.
+    bool file_checked = true;
+};
+
 /// What Outbox::salvage did.
 struct Salvage {
     std::uint64_t rescued = 0;       ///< records in the fresh outbox
@@ -160,6 +167,8 @@ class AGENTSIGHT_API Outbox {
     /// all is well. Reads every record, in short read transactions. SQLite's check is one long
     /// read: given up, and all else done, where others write more than 8 MiB meanwhile.
     std::vector<std::string> verify() const;
+    /// The same, and whether SQLite's check came to its end.
+    VerifyReport verify_report() const;
 
     /// Removes the history of records delivered, or discarded, before `before`, and with it
     /// their text from the database and its WAL; files that a salvage moved aside keep

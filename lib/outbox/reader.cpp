@@ -411,11 +411,12 @@ class GrowthPause {
 
 }  // namespace
 
-std::vector<std::string> Reader::verify() {
+VerifyReport Reader::verify() {
     Verification verification;
+    VerifyReport report;
     read("verify", [&](sqlite::Database& database) {
         const GrowthWatch watch{database, files_.wal};
-        verification.check_file(database);
+        report.file_checked = verification.check_file(database);
     });
     GrowthPause pause{files_.wal};
     while (!verification.done()) {
@@ -425,7 +426,8 @@ std::vector<std::string> Reader::verify() {
             verification.step(database);
         });
     }
-    return verification.take();
+    report.problems = verification.take();
+    return report;
 }
 
 }  // namespace agentsight::outbox

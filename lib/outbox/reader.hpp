@@ -45,7 +45,7 @@ class Reader {
     std::optional<std::string> known_row(const core::ConversationKey& conversation,
                                          const std::string& origin, core::UtcMs since);
     /// Findings of a full check: SQLite's own, the ledger's and the order's.
-    std::vector<std::string> verify();
+    VerifyReport verify();
 
     bool drainer_lives();
 

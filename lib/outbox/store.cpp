@@ -435,7 +435,7 @@ std::uint64_t Store::count(const Filter& filter) {
     return impl_->read([&](Reader& reader) { return reader.count(filter, impl_->axis); });
 }
 
-std::vector<std::string> Store::verify() {
+VerifyReport Store::verify_report() {
     return impl_->read([&](Reader& reader) { return reader.verify(); });
 }
 

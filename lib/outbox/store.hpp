@@ -98,7 +98,8 @@ class Store {
     std::uint64_t count(const Filter& filter);
     /// What contradicts itself, a sentence each: SQLite's integrity check, the ledger against
     /// a recount, the order of conversations. Reads everything; empty: all is well.
-    std::vector<std::string> verify();
+    VerifyReport verify_report();
+    std::vector<std::string> verify() { return verify_report().problems; }
     void requeue(std::string_view id, bool force);
     void discard(std::string_view id, bool force);
     void resolve_delivered(std::string_view id, std::string_view server_id);

@@ -275,6 +275,33 @@ TEST_CASE("verify finds nothing wrong while others write, and lets the WAL begin
     CHECK(largest_wal < (std::uintmax_t{16} << 20));
 }
 
+TEST_CASE("verify says whether it gave up the check of the pages, and looks at all else") {
+    Outboxed box{relaxed()};
+    std::vector<outbox::Submission> many(256, submission("c", std::string(1'000, 'x')));
+    for (int i = 0; i < 80; ++i) {
+        box->submit_many(many, many.size());
+    }
+    CHECK(box->verify_report().file_checked);
+    RawDatabase{box.options.path}.run("UPDATE ledger SET delivered = 5");
+    std::atomic<bool> stopping{false};
+    std::thread writer{[&] {
+        RawDatabase raw{box.options.path};
+        raw.run("PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=OFF; CREATE TABLE noise(x)");
+        while (!stopping) {
+            raw.run("INSERT INTO noise VALUES(randomblob(1000000))");
+        }
+    }};
+    VerifyReport report;
+    constexpr int enough = 100;
+    for (int i = 0; i < enough && report.file_checked; ++i) {
+        report = box->verify_report();
+    }
+    stopping = true;
+    writer.join();
+    CHECK_FALSE(report.file_checked);
+    CHECK_FALSE(report.problems.empty());
+}
+
 TEST_CASE("verify finds nothing wrong while records are delivered, purged and dropped") {
     outbox::StoreOptions options = relaxed();
     options.keep_delivered = 300;

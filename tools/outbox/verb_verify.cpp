@@ -8,8 +8,7 @@
 namespace agentsight::tool {
 namespace {
 
-struct Findings {
-    std::vector<std::string> problems;
+struct Findings : VerifyReport {
     std::optional<std::uint64_t> records;  ///< none: they cannot be counted
 };
 
@@ -18,7 +17,7 @@ Findings examine(const Common& common) {
     Findings findings;
     try {
         const Outbox outbox(common.path(), OutboxMode::read_only);
-        findings.problems = outbox.verify();
+        static_cast<VerifyReport&>(findings) = outbox.verify_report();
         findings.records = outbox.count({});
     } catch (const Error& error) {
         if (error.code() != errc::damaged) {
@@ -32,26 +31,33 @@ Findings examine(const Common& common) {
 }
 
 ExitCode verify(const Common& common) {
-    const auto [problems, records] = examine(common);
+    const Findings findings = examine(common);
+    const bool is_sound = findings.problems.empty();
     if (common.json) {
         Json json;
-        json["ok"] = problems.empty();
-        json["records"] = records ? Json(*records) : Json(nullptr);
-        json["problems"] = problems;
+        json["ok"] = is_sound;
+        json["file_checked"] = findings.file_checked;
+        json["records"] = findings.records ? Json(*findings.records) : Json(nullptr);
+        json["problems"] = findings.problems;
         print_json(json);
-    } else if (problems.empty()) {
-        print_line("sound: " + counted(records.value_or(0), "record") +
-                   ", the file is whole, the ledger adds up, the counts agree");
+    } else if (is_sound) {
+        const std::string records = counted(findings.records.value_or(0), "record");
+        print_line(findings.file_checked
+                       ? "sound: " + records +
+                             ", the file is whole, the ledger adds up, the counts agree"
+                       : "sound: " + records +
+                             ", the ledger adds up, the counts agree; the check of the file's "
+                             "pages was given up, as others wrote much meanwhile: verify again");
     }
-    for (const std::string& problem : problems) {
+    for (const std::string& problem : findings.problems) {
         complain(problem);
     }
-    if (!problems.empty()) {
+    if (!is_sound) {
         complain(
             "the outbox is damaged: `agentsight-outbox salvage` rescues what is readable; the "
             "damaged file is kept");
     }
-    return problems.empty() ? ExitCode::done : ExitCode::damaged;
+    return is_sound ? ExitCode::done : ExitCode::damaged;
 }
 
 }  // namespace
