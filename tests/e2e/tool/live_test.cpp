@@ -12,6 +12,7 @@
 
 using namespace agentsight::test;
 using namespace std::chrono_literals;
+using nlohmann::json;
 
 namespace {
 
@@ -99,8 +100,8 @@ TEST_CASE("P17: every verb works on an outbox that an application submits to and
     std::vector<std::string> dead;
     {
         sandbox::Server server;
-        server.add_fault("status,status=422,body=json,times=2");
-        dead = {tool.submit("dead-1"), tool.submit("dead-2")};
+        server.add_fault("status,status=422,body=json,times=3");
+        dead = {tool.submit("dead-1"), tool.submit("dead-2"), tool.submit("dead-3")};
         REQUIRE(tool.drain(server).code == 0);
     }
     const std::string unknown = "0198b7d0-0000-7d11-8f00-000000000001";
@@ -122,13 +123,14 @@ TEST_CASE("P17: every verb works on an outbox that an application submits to and
              {"watch", "--count", "3", "--every", "100ms"},
              {"metrics"},
              {"requeue", dead[0]},
+             {"discard", dead[2]},
              {"requeue", "--all", "--state", "dead", "--yes"},
              {"resolve", unknown, "--resend"},
              {"submit", "--conversation-id", "from-the-tool", "--sentiment", "neutral"},
              {"hold"},
              {"release"},
-             {"purge", "--delivered-before", "1m"},
-             {"compact"},
+             {"purge", "--delivered-before", "2099-01-01", "--json"},
+             {"compact", "--json"},
              {"verify"},
              {"salvage"},
              {"export"}}) {
@@ -139,6 +141,9 @@ TEST_CASE("P17: every verb works on an outbox that an application submits to and
         CAPTURE(run.err);
         CHECK(run.code == 0);
         CHECK(application.largest_wal() < most_wal);
+        if (verb.front() == "purge") {
+            CHECK(json::parse(run.out)["purged"] > 100);
+        }
         // The application went on meanwhile: whatever the verb did, it did not stop it.
         while (application.submitted() == before && application.failure().empty()) {
             std::this_thread::yield();
