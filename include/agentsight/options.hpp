@@ -24,20 +24,45 @@ struct Jwt {
     std::string value;
 };
 
-/// None, an API key or a JWT. Never written to disk nor to a log.
+/// None, an API key or a JWT. Never written to disk nor to a log, and its memory is overwritten
+/// before it is given back.
 class Credential {
   public:
     enum class Kind { none, api_key, jwt };
 
     Credential() = default;
-    Credential(ApiKey key) : kind_(Kind::api_key), secret_(std::move(key.value)) {}
-    Credential(Jwt token) : kind_(Kind::jwt), secret_(std::move(token.value)) {}
+    Credential(ApiKey key) : Credential(Kind::api_key, key.value) {}
+    Credential(Jwt token) : Credential(Kind::jwt, token.value) {}
+    Credential(const Credential&) = default;
+    Credential(Credential&& other) noexcept
+        : Credential(std::exchange(other.kind_, Kind::none), other.secret_) {}
+    Credential& operator=(Credential other) noexcept {
+        std::swap(kind_, other.kind_);
+        secret_.swap(other.secret_);
+        return *this;
+    }
+    ~Credential() { wipe(secret_); }
+
+    /// Overwrites all that the string holds room for, and empties it.
+    static void wipe(std::string& text) noexcept {
+        text.resize(text.capacity());
+        volatile char* at = text.data();
+        for (std::size_t left = text.size(); left > 0; --left) {
+            *at++ = 0;
+        }
+        text.clear();
+    }
 
     Kind kind() const noexcept { return kind_; }
     /// The secret itself: for the Authorization header only.
     const std::string& secret() const noexcept { return secret_; }
 
   private:
+    /// Takes it, and leaves nothing of it: a short text is copied by a move.
+    Credential(Kind kind, std::string& secret) noexcept : kind_(kind), secret_(std::move(secret)) {
+        wipe(secret);
+    }
+
     Kind kind_ = Kind::none;
     std::string secret_;
 };

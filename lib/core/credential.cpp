@@ -40,16 +40,17 @@ std::string_view without_line_break(std::string_view text) {
 
 }  // namespace
 
-std::string authorization(const Credential& credential) {
-    switch (credential.kind()) {
-        case Credential::Kind::none:
-            return {};
-        case Credential::Kind::api_key:
-            return std::string{api_key_scheme} + " " + credential.secret();
-        case Credential::Kind::jwt:
-            return std::string{jwt_scheme} + " " + credential.secret();
+SecretText authorization(const Credential& credential) {
+    SecretText header;
+    if (credential.kind() != Credential::Kind::none) {
+        const std::string_view scheme =
+            credential.kind() == Credential::Kind::api_key ? api_key_scheme : jwt_scheme;
+        header.renew(scheme.size() + 1 + credential.secret().size())
+            .append(scheme)
+            .append(" ")
+            .append(credential.secret());
     }
-    return {};
+    return header;
 }
 
 std::optional<std::string> credential_problem(const Credential& credential) {

@@ -44,7 +44,7 @@ class Connection final : public Stoppable {
     TlsStream* tls() noexcept { return tls_.get(); }
 
     ResponseReader reader;
-    std::string request;             ///< its bytes, kept for the memory
+    core::SecretText request;        ///< its bytes, kept for the memory
     std::int64_t idle_until_ms = 0;  ///< boot time; not used again from then on
 
   private:

@@ -126,11 +126,11 @@ asio::awaitable<bool> Dialer::open_tunnel(Connection& connection, Turn& turn, Ev
     serialize(head, connection.request);
     connection.reader.start(ResponseReader::Kind::connect);
     bool handed_over = false;
-    error_code error = co_await connection.write(connection.request, handed_over);
+    error_code error = co_await connection.write(connection.request.text(), handed_over);
     if (!error) {
         error = co_await connection.read();
     }
-    connection.request.clear();
+    connection.request = {};
     if (turn.leash.pulled()) {
         turn.explain(evidence, whom_);
     } else if (error) {

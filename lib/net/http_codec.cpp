@@ -85,7 +85,7 @@ std::optional<int> keep_alive_timeout(std::string_view field) {
 
 }  // namespace
 
-bool serialize(const RequestHead& request, std::string& out) {
+bool serialize(const RequestHead& request, core::SecretText& message) {
     for (const std::string_view value :
          {request.method, request.target, request.host, request.user_agent, request.authorization,
           request.proxy_authorization, request.idempotency_key}) {
@@ -95,7 +95,11 @@ bool serialize(const RequestHead& request, std::string& out) {
     }
     // Beast's serializer writes the same bytes, but brings 40 KB of code and a tree of fields
     // along.
-    out.clear();
+    constexpr std::size_t names_of_fields = 512;
+    std::string& out = message.renew(names_of_fields + request.target.size() + request.host.size() +
+                                     request.user_agent.size() + request.authorization.size() +
+                                     request.proxy_authorization.size() +
+                                     request.idempotency_key.size() + request.body.size());
     out.append(request.method).append(" ").append(request.target).append(" HTTP/1.1\r\n");
     append_field(out, "Host", request.host);
     append_field(out, "User-Agent", request.user_agent);

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/credential.hpp"
 #include "core/exchange.hpp"
 
 /// HTTP/1.1 (RFC 9112) between bytes and values. Knows no socket; Beast stays inside the
@@ -26,7 +27,7 @@ struct RequestHead {
 
 /// Replaces `out` with the whole request, head and body, ready for one write. False where a
 /// value has a CR, LF or NUL: nothing may be sent then.
-bool serialize(const RequestHead& request, std::string& out);
+bool serialize(const RequestHead& request, core::SecretText& out);
 
 struct ResponseLimits {
     std::size_t header_bytes = 8 * 1024;

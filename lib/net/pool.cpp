@@ -33,7 +33,7 @@ void Pool::give(std::unique_ptr<Connection> connection, std::int64_t allowance_m
     if (allowance_ms <= 0 || idle_.size() >= most_) {
         return;
     }
-    if (connection->request.capacity() > most_kept_bytes) {
+    if (connection->request.text().capacity() > most_kept_bytes) {
         connection->request = {};
     }
     connection->idle_until_ms = clock_.now().boot_ms + allowance_ms;

@@ -70,7 +70,7 @@ class Transport::Impl {
 
     bool keeps_to_this_machine() const;
     bool may_send(Evidence& evidence) const;
-    bool write_request(const core::HttpRequest& request, std::string& out) const;
+    bool write_request(const core::HttpRequest& request, core::SecretText& out) const;
 
     asio::awaitable<ConnectionPtr> acquire(Turn& turn, Evidence& evidence);
     asio::awaitable<void> exchange(ConnectionPtr& connection, const core::HttpRequest& request,
@@ -89,7 +89,7 @@ class Transport::Impl {
     const std::string host_header_;
     const std::string target_prefix_;
     const std::string proxy_authorization_;  ///< of every request; empty but for `forward`
-    std::string authorization_;
+    core::SecretText authorization_;
     bool shut_ = false;
 
     Watchdog watchdog_;
@@ -145,14 +145,14 @@ bool Transport::Impl::may_send(Evidence& evidence) const {
     return evidence.failure == Failure::none;
 }
 
-bool Transport::Impl::write_request(const core::HttpRequest& request, std::string& out) const {
+bool Transport::Impl::write_request(const core::HttpRequest& request, core::SecretText& out) const {
     const std::string target = target_prefix_ + request.target;
     RequestHead head;
     head.method = request.method == core::HttpRequest::Method::post ? "POST" : "GET";
     head.target = target;
     head.host = host_header_;
     head.user_agent = options_.user_agent;
-    head.authorization = authorization_;
+    head.authorization = authorization_.text();
     head.proxy_authorization = proxy_authorization_;
     head.idempotency_key = request.idempotency_key;
     head.body = request.body;
@@ -224,7 +224,7 @@ asio::awaitable<void> Transport::Impl::exchange(ConnectionPtr& connection,
         turn.explain(evidence, whom_);
         co_return;
     }
-    const std::string authorization = authorization_;  // of this request, whatever comes
+    const core::SecretText authorization = authorization_;  // of this request, whatever comes
     if (!write_request(request, connection->request)) {
         fail(evidence, Failure::malformed, "refusing to send a line break or NUL in a header");
         co_return;
@@ -233,7 +233,7 @@ asio::awaitable<void> Transport::Impl::exchange(ConnectionPtr& connection,
     evidence.began = clock_.now();
     turn.stage = "sending the request";
     const error_code unwritten =
-        co_await connection->write(connection->request, evidence.request_written);
+        co_await connection->write(connection->request.text(), evidence.request_written);
     if (!evidence.request_written || turn.leash.pulled()) {
         explain_loss(*connection, turn, unwritten, evidence);
         co_return;
@@ -252,9 +252,9 @@ asio::awaitable<void> Transport::Impl::exchange(ConnectionPtr& connection,
         const bool rows =
             request.method == core::HttpRequest::Method::get && evidence.status == 200;
         if (!rows) {  // they are compared with ours, letter by letter, and never shown
-            blot_secrets(evidence.body, authorization);
+            blot_secrets(evidence.body, authorization.text());
         }
-        blot_secrets(evidence.location, authorization);
+        blot_secrets(evidence.location, authorization.text());
     }
 }
 

@@ -137,7 +137,7 @@ void Writer::connect() {
 }
 
 /// What a log shows when it is opened may be in the page cache alone (its process died before
-/// the sync, or the sync failed: https://lwn.net/Articles/752063/), and the padding of its last
+/// the sync, or the sync failed), and the padding of its last
 /// sector may be missing. Before anybody is told of it, or anything written behind it, it goes
 /// into the database, and on the disk the log is emptied: one that ends earlier there would be
 /// played back over the newer pages after a power cut.

@@ -3,9 +3,12 @@
 #include <fstream>
 #include <iterator>
 #include <mutex>
+#include <sstream>
 #include <variant>
 
 #include "e2e/support.hpp"
+#include "support/child_process.hpp"
+#include "support/sanitizers.hpp"
 #include "support/self_signed.hpp"
 
 using namespace agentsight;
@@ -69,6 +72,50 @@ std::string all_bytes(const sandbox::Server& server) {
         }
     }
     return bytes;
+}
+
+constexpr char mask = 12;
+/// The key of a process that is to forget it, each letter changed: whoever looks for it in memory
+/// must not find what he looks for it with.
+constexpr std::string_view masked_key = "mk\x7fSj>>lj>>lj>>lj>>lj>>lj>>lj>>lj>>lSn=nn=n";
+
+std::string unmasked() {
+    std::string key{masked_key};
+    for (char& c : key) {
+        c = static_cast<char>(c ^ mask);
+    }
+    return key;
+}
+
+bool is_key(const char* at) {
+    for (std::size_t i = 0; i < masked_key.size(); ++i) {
+        if ((at[i] ^ mask) != masked_key[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/// How often the key stands in the memory that this process can write.
+int count_in_memory() {
+    int found = 0;
+    std::ifstream maps{"/proc/self/maps"};
+    for (std::string line; std::getline(maps, line);) {
+        std::istringstream words{line};
+        std::uintptr_t begin = 0;
+        std::uintptr_t end = 0;
+        char dash = 0;
+        std::string rights;
+        words >> std::hex >> begin >> dash >> end >> rights;
+        if (rights.substr(0, 2) != "rw") {
+            continue;
+        }
+        const char* const last = reinterpret_cast<const char*>(end) - masked_key.size();
+        for (const char* at = reinterpret_cast<const char*>(begin); at <= last; ++at) {
+            found += is_key(at) ? 1 : 0;
+        }
+    }
+    return found;
 }
 
 }  // namespace
@@ -155,6 +202,43 @@ TEST_CASE("H36: a server that repeats the key brings it into no log, event, stat
         CHECK(ear.heard().find(key) == std::string::npos);
         check_files(folder.path());
     }
+}
+
+TEST_CASE("H36: once its last owner is gone the key stands nowhere in the process's memory" *
+          doctest::skip(under_address_sanitizer || under_thread_sanitizer)) {
+    const TemporaryFolder folder;
+    sandbox::Server server;
+    constexpr int not_looked = 100;
+    ChildProcess child = ChildProcess::run([&](ParentLink& parent) {
+        parent.await();
+        Options options;
+        options.outbox_path = folder / "feedback.db";
+        options.endpoint = server.url();
+        {
+            std::string key = unmasked();
+            options.credential = ApiKey{key};
+            Credential::wipe(key);
+        }
+        const bool is_found_at_all = count_in_memory() > 0;
+        {
+            ConversationManager manager{options};
+            manager.submit_feedback("c", "positive", std::string(3'000, 'x'));
+            manager.submit_feedback("d", "positive");
+            if (!manager.flush(20s)) {
+                return not_looked + 1;
+            }
+            std::string other = unmasked();
+            manager.set_credential(ApiKey{std::move(other)});
+            Credential::wipe(other);
+        }
+        options = {};
+        return is_found_at_all ? count_in_memory() : not_looked;
+    });
+    // Not before the fork: its memory would be the child's too.
+    server.change_settings([](sandbox::Settings& settings) { settings.api_keys = {unmasked()}; });
+    child.say();
+    CHECK(child.wait() == Ending{0, 0});
+    CHECK(server.row_count() == 2);
 }
 
 TEST_CASE("H36: a key that breaks its rule is not repeated by the error") {

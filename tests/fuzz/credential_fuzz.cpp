@@ -30,7 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     need(credential->kind() != Credential::Kind::none, "a line is a credential");
     need(!core::credential_problem(*credential), "what is taken is fit for a header");
-    const std::string header = core::authorization(*credential);
+    const std::string header = core::authorization(*credential).text();
     need(std::all_of(header.begin(), header.end(), [](char c) { return c >= 0x20 && c < 0x7f; }),
          "a header is one line of visible ASCII");
     std::string again_problem;

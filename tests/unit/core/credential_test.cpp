@@ -25,8 +25,8 @@ std::optional<Credential> parse(std::string_view line) {
 }  // namespace
 
 TEST_CASE("each kind of credential has its scheme") {
-    CHECK(authorization(ApiKey{"ags_1"}) == "Api-Key ags_1");
-    CHECK(authorization(Jwt{"a.b.c"}) == "Bearer a.b.c");
+    CHECK(authorization(ApiKey{"ags_1"}).text() == "Api-Key ags_1");
+    CHECK(authorization(Jwt{"a.b.c"}).text() == "Bearer a.b.c");
     CHECK(authorization(Credential{}).empty());
 }
 
@@ -97,7 +97,7 @@ TEST_CASE("any bytes of a credential file are judged without harm") {
                                                   : mutated(random, "Api-Key " + usual_key + "\n");
         if (const auto credential = parse_credential_line(line, problem)) {
             REQUIRE_FALSE(credential_problem(*credential));
-            REQUIRE(parse_credential_line(authorization(*credential), problem)->secret() ==
+            REQUIRE(parse_credential_line(authorization(*credential).text(), problem)->secret() ==
                     credential->secret());
         }
     }

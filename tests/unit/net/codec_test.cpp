@@ -62,7 +62,7 @@ const std::string empty_chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\
 }  // namespace
 
 TEST_CASE("a request is one text: head, fields, body") {
-    std::string out = "what stood here before";
+    core::SecretText out{"what stood here before"};
     REQUIRE(net::serialize({.method = "POST",
                             .target = "/v1/api/feedbacks/",
                             .host = "api.example:8443",
@@ -71,7 +71,7 @@ TEST_CASE("a request is one text: head, fields, body") {
                             .idempotency_key = "id-1",
                             .body = "{}"},
                            out));
-    CHECK(out ==
+    CHECK(out.text() ==
           "POST /v1/api/feedbacks/ HTTP/1.1\r\nHost: api.example:8443\r\n"
           "User-Agent: agentsight-outbox/1\r\nAuthorization: Api-Key ags_1\r\n"
           "Accept: application/json\r\nAccept-Encoding: identity\r\nIdempotency-Key: id-1\r\n"
@@ -79,10 +79,10 @@ TEST_CASE("a request is one text: head, fields, body") {
 }
 
 TEST_CASE("a get has no body, no type and no empty fields") {
-    std::string out;
+    core::SecretText out;
     REQUIRE(net::serialize({.method = "GET", .target = "/api/me/", .host = "h", .user_agent = "u"},
                            out));
-    CHECK(out ==
+    CHECK(out.text() ==
           "GET /api/me/ HTTP/1.1\r\nHost: h\r\nUser-Agent: u\r\nAccept: application/json\r\n"
           "Accept-Encoding: identity\r\n\r\n");
 }
@@ -90,7 +90,7 @@ TEST_CASE("a get has no body, no type and no empty fields") {
 TEST_CASE("a value with a line break or NUL is not serialized") {
     for (const char bad : {'\r', '\n', '\0'}) {
         const std::string value = std::string{"a"} + bad + "b";
-        std::string out;
+        core::SecretText out;
         CHECK_FALSE(net::serialize({.method = "GET", .target = value, .host = "h"}, out));
         CHECK_FALSE(net::serialize({.method = "GET", .target = "/", .host = value}, out));
         CHECK_FALSE(net::serialize(
