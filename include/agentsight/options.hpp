@@ -74,7 +74,9 @@ enum class Durability {
 
 enum class WhenFull {
     refuse,       ///< submit fails with errc::outbox_full; nothing accepted is dropped
-    drop_oldest,  ///< the oldest waiting record makes room, counted as dropped
+    /// The oldest waiting record makes room, counted as dropped. At max_bytes the history of what
+    /// is settled goes first.
+    drop_oldest,
 };
 
 enum class WhenUnknown {

@@ -97,21 +97,8 @@ void advance_low(Tables& tables) {
     }
 }
 
-void prune_lane(Tables& tables, Lane lane, std::uint64_t& kept, int budget) {
-    while (kept > tables.limits().keep_delivered && budget-- > 0) {
-        std::optional<std::int64_t> key;
-        {
-            sqlite::Rows rows = tables.database().query(
-                "SELECT key FROM record INDEXED BY history WHERE lane = ? AND lane IN (8, 9)"
-                " ORDER BY turn LIMIT 1",
-                lane);
-            if (!rows.next()) {
-                return;
-            }
-            key = rows.integer(0);
-        }
-        tables.remove(existing_row(tables.database(), *key, lane));
-        --kept;
+void prune_lane(Tables& tables, Lane lane, const std::uint64_t& kept, int budget) {
+    while (kept > tables.limits().keep_delivered && budget-- > 0 && tables.remove_oldest(lane)) {
     }
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "outbox/schema.hpp"
+
 namespace agentsight::outbox {
 
 namespace {
@@ -35,6 +37,13 @@ void drop(Tables& tables, std::int64_t key) {
     --tables.ledger().kept_discarded;
     ++tables.ledger().dropped;
     tables.remove(row);
+}
+
+/// Beyond the text: the rest of the row, and the pages of a tree that grows by one.
+constexpr std::int64_t pages_beside_text = 8;
+
+std::int64_t pages_for(std::size_t text_bytes) {
+    return static_cast<std::int64_t>(text_bytes) / page_size + pages_beside_text;
 }
 
 }  // namespace
@@ -91,7 +100,7 @@ void SubmitJob::apply_one(Tables& tables, const Submission& submission, SubmitRe
             return;
         }
     }
-    if (!make_room(tables, result, dropped)) {
+    if (!make_room(tables, submission, result)) {
         return;
     }
     const core::Uuid id =
@@ -111,16 +120,28 @@ void SubmitJob::apply_one(Tables& tables, const Submission& submission, SubmitRe
     makes_work = true;
 }
 
-bool SubmitJob::make_room(Tables& tables, SubmitResult& result, std::uint64_t& dropped) {
-    if (tables.open_records() < tables.limits().max_records) {
-        return true;
-    }
-    if (tables.limits().when_full == WhenFull::drop_oldest) {
-        if (const auto key = oldest_waiting(tables)) {
+/// Where nothing may be dropped, `max_bytes` is SQLite's to enforce: the commit finds the file
+/// full.
+bool SubmitJob::make_room(Tables& tables, const Submission& submission, SubmitResult& result) {
+    const bool drops = tables.limits().when_full == WhenFull::drop_oldest;
+    const auto drop_oldest = [&] {
+        const auto key = oldest_waiting(tables);
+        if (key) {
             drop(tables, *key);
             ++dropped;
-            return true;
         }
+        return key.has_value();
+    };
+    if (drops) {
+        // What is settled first: it was said to whoever wanted to know.
+        const std::int64_t pages = pages_for(text_bytes({&submission, 1}));
+        while (tables.database().pages_left() < pages &&
+               (tables.remove_oldest(Lane::delivered) || tables.remove_oldest(Lane::discarded) ||
+                drop_oldest())) {
+        }
+    }
+    if (tables.open_records() < tables.limits().max_records || (drops && drop_oldest())) {
+        return true;
     }
     result.error = errc::outbox_full;
     result.message = "the outbox has reached max_records; let it drain, or raise the limit";

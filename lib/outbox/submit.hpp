@@ -27,7 +27,7 @@ class SubmitJob final : public Job {
 
   private:
     void apply_one(Tables& tables, const Submission& submission, SubmitResult& result);
-    static bool make_room(Tables& tables, SubmitResult& result, std::uint64_t& dropped);
+    bool make_room(Tables& tables, const Submission& submission, SubmitResult& result);
 
     std::span<const Submission> submissions_;
     core::Random& random_;

@@ -103,6 +103,25 @@ void Tables::remove(const RowState& row) {
     changed_ = true;
 }
 
+bool Tables::remove_oldest(Lane lane) {
+    std::optional<std::int64_t> key;
+    {
+        sqlite::Rows rows = database_.query(
+            "SELECT key FROM record INDEXED BY history WHERE lane = ? AND lane IN (8, 9)"
+            " ORDER BY turn LIMIT 1",
+            lane);
+        if (rows.next()) {
+            key = rows.integer(0);
+        }
+    }
+    if (!key) {
+        return false;
+    }
+    remove(existing_row(database_, *key, lane));
+    --(lane == Lane::delivered ? ledger_.kept_delivered : ledger_.kept_discarded);
+    return true;
+}
+
 void Tables::count(const RowState& row, Lane lane, std::int64_t change) {
     const auto add = [&](std::uint64_t& counter) {
         counter = static_cast<std::uint64_t>(static_cast<std::int64_t>(counter) + change);

@@ -65,6 +65,8 @@ class Tables {
     void erase_text(const RowState& row);
     /// Deletes the row and all that belongs to it; its place in the ledger is the caller's.
     void remove(const RowState& row);
+    /// Deletes the oldest of the history's `lane`, delivered or discarded; false where it is empty.
+    bool remove_oldest(Lane lane);
     const Salt& salt() const { return ledger_.salt; }
 
     // --- lanes ---------------------------------------------------------------------------

@@ -408,10 +408,7 @@ bool Writer::quota_reached(std::size_t bytes) {
     if (!database_.is_open()) {
         return false;
     }
-    const std::int64_t left = database_.integer("PRAGMA max_page_count") -
-                              database_.integer("PRAGMA page_count") +
-                              database_.integer("PRAGMA freelist_count");
-    return left * page_size < static_cast<std::int64_t>(bytes) + 32 * page_size;
+    return database_.pages_left() * page_size < static_cast<std::int64_t>(bytes) + 32 * page_size;
 }
 
 Error Writer::error_of(const sqlite::Failure& failure, const Job& job) {

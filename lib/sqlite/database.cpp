@@ -173,6 +173,11 @@ std::string Database::text(const std::string& sql) {
     return rows.next() ? rows.text(0) : std::string{};
 }
 
+std::int64_t Database::pages_left() {
+    return integer("PRAGMA max_page_count") - integer("PRAGMA page_count") +
+           integer("PRAGMA freelist_count");
+}
+
 bool Database::in_transaction() const noexcept {
     return handle_ != nullptr && sqlite3_get_autocommit(handle_) == 0;
 }

@@ -52,6 +52,9 @@ class Database {
         return rows;
     }
 
+    /// Pages that can be had before it is full: free ones, and those it may grow by.
+    std::int64_t pages_left();
+
     /// Several statements, not cached.
     void script(const std::string& sql);
     /// First column of the first row of a statement that is not cached; 0 and "" for none.

@@ -295,6 +295,41 @@ TEST_CASE("dropping the oldest makes room, is counted and told") {
     CHECK(box->verify().empty());
 }
 
+TEST_CASE("at max_bytes what is settled goes first, then the oldest that wait, and it is counted") {
+    outbox::StoreOptions options;
+    options.max_bytes = 1 << 20;
+    options.when_full = WhenFull::drop_oldest;
+    Outboxed box{options};
+    box.become_drainer();
+    const std::string delivered = box.submit("c0", std::string(2'000, 'x'));
+    box.deliver(box.claim(1).at(0).key);
+    const std::string claimed = box.submit("c1", std::string(2'000, 'x'));
+    REQUIRE(box.claim(1).size() == 1);
+    std::string oldest;
+    std::string newest;
+    constexpr std::uint64_t waiting = 2'000;
+    for (std::uint64_t i = 0; i < waiting; ++i) {
+        CAPTURE(i);
+        // Small ones, of which many stand in a page, and some over many pages.
+        newest =
+            box.submit("c" + std::to_string(i % 7), std::string(i % 50 == 0 ? 9'000 : 700, 'x'));
+        oldest = i == 0 ? newest : oldest;
+    }
+    const Status status = box->status();
+    CHECK(status.accepted == waiting + 2);
+    CHECK(status.dropped > waiting / 2);
+    CHECK(status.dropped < waiting);
+    CHECK(status.delivered == 1);
+    CHECK(code_of([&] { box->get(delivered); }) == errc::not_found);
+    CHECK(code_of([&] { box->get(oldest); }) == errc::not_found);
+    CHECK(box->get(claimed).state == RecordState::claimed);
+    CHECK(box->get(newest).state == RecordState::waiting);
+    CHECK(std::filesystem::file_size(box.options.path) <= options.max_bytes);
+    // No more went than had to: the file is nearly as full as it may be.
+    CHECK(status.waiting * 700 > options.max_bytes / 3);
+    CHECK(box->verify().empty());
+}
+
 TEST_CASE("max_bytes is a full outbox, not a full disk, and settling goes on") {
     outbox::StoreOptions options;
     options.max_bytes = 1 << 20;

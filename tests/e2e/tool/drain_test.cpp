@@ -59,7 +59,7 @@ TEST_CASE("drain ends with 3 at its deadline, not before and not long after") {
     const auto took = steady_clock::now() - start;
     check_refused(run, 3, "at the deadline: 1 waiting");
     CHECK(took >= 700ms);
-    CHECK(took < 5s);
+    CHECK(took < 30s);
     CHECK(tool.status()["hold"]["reason"] == "link_down");
     CHECK(tool({"status"}).out.find("no way through to the server") != std::string::npos);
     server.set_link(true);
@@ -87,8 +87,8 @@ TEST_CASE("drain gives up at once where only a person can help") {
     const sandbox::Server server;
     REQUIRE(tool({"hold"}).code == 0);
     const auto start = steady_clock::now();
-    check_refused(tool.drain(server), 3, "stopped by a person");
-    CHECK(steady_clock::now() - start < 10s);
+    check_refused(tool.drain(server, {"--deadline", "300s"}), 3, "stopped by a person");
+    CHECK(steady_clock::now() - start < 60s);
     CHECK(server.requests().empty());
     REQUIRE(tool({"release"}).code == 0);
     CHECK(tool.drain(server).code == 0);
@@ -99,13 +99,14 @@ TEST_CASE("drain gives up at once without a credential, and where it is refused"
     tool.submit();
     sandbox::Server server;
     server.change_settings([](sandbox::Settings& settings) { settings.api_keys = {write_key}; });
-    auto start = steady_clock::now();
-    check_refused(tool({"drain", "--endpoint", server.url()}), 3, "no API key");
+    const auto start = steady_clock::now();
+    check_refused(tool({"drain", "--deadline", "300s", "--endpoint", server.url()}), 3,
+                  "no API key");
     CHECK(tool.status()["hold"]["reason"] == "no_credential");
 
     tool.environment["AGENTSIGHT_API_KEY"] = "ags_wrong";
-    check_refused(tool.drain(server), 3, "refuses the API key");
-    CHECK(steady_clock::now() - start < 20s);
+    check_refused(tool.drain(server, {"--deadline", "300s"}), 3, "refuses the API key");
+    CHECK(steady_clock::now() - start < 120s);
     const json hold = tool.status()["hold"];
     CHECK(hold["reason"] == "credential_refused");
     CHECK(hold["status"] == 401);
@@ -136,12 +137,12 @@ TEST_CASE("drain gives up at once where another process drains and both their ke
     CHECK_FALSE(other.flush(20s));
     tool.environment["AGENTSIGHT_API_KEY"] = "ags_wrong";
     const auto start = steady_clock::now();
-    const Run run = tool.drain(server, {"--deadline", "55s"});
+    const Run run = tool.drain(server, {"--deadline", "300s"});
     CAPTURE(run.err);
     CHECK(run.code == 3);
     CHECK(run.err.find("set a new key; nothing is lost") != std::string::npos);
     CHECK(run.err.find("at the deadline") == std::string::npos);
-    CHECK(steady_clock::now() - start < 30s);
+    CHECK(steady_clock::now() - start < 120s);
 }
 
 TEST_CASE("drain never undercuts Retry-After") {
