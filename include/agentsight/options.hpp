@@ -73,7 +73,7 @@ enum class Durability {
 };
 
 enum class WhenFull {
-    refuse,       ///< submit fails with errc::outbox_full; nothing accepted is dropped
+    refuse,  ///< submit fails with errc::outbox_full; nothing accepted is dropped
     /// The oldest waiting record makes room, counted as dropped. At max_bytes the history of what
     /// is settled goes first.
     drop_oldest,
