@@ -541,10 +541,14 @@ std::string Engine::Impl::collected_at(const outbox::ClaimedRecord& record) cons
     if (soon) {
         return {};
     }
-    if (submitted.boot_id != moment_.boot_id) {
-        return core::iso8601(submitted.utc_ms);
-    }
-    return core::iso8601(best_now() - (moment_.boot_ms - submitted.boot_ms));
+    const core::UtcMs now = best_now();
+    const core::UtcMs given = submitted.boot_id == moment_.boot_id
+                                  ? now - (moment_.boot_ms - submitted.boot_ms)
+                                  : submitted.utc_ms;
+    // Of another boot its own clock is all there is. No time at all is better than one that is
+    // known to be wrong.
+    const bool is_possible = given >= no_clock_before && given <= now;
+    return is_possible ? core::iso8601(given) : std::string{};
 }
 
 }  // namespace agentsight::delivery

@@ -930,6 +930,30 @@ TEST_CASE("T4: collected_at is on the server's clock where ours is wrong") {
     CHECK(std::abs(*said - given) <= 2'000);
 }
 
+TEST_CASE("T4: of a boot whose clock was wrong no time is said, of one whose clock was right its own") {
+    constexpr core::UtcMs in_2099 = 4'070'908'800'000;
+    struct Case {
+        core::UtcMs submitted;  ///< what its clock said; none: what it was
+        bool is_said;
+    };
+    const core::UtcMs now = Drain{}.clock.now().utc_ms;
+    for (const Case& one : {Case{0, false}, Case{in_2099, false}, Case{now, true}}) {
+        CAPTURE(one.submitted);
+        Drain drain;
+        drain.clock.set_utc(one.submitted);
+        drain.submit("=a");
+        drain.clock.reboot(60'000);
+        drain.clock.set_utc(now + 86'400'000);
+        drain.restart();
+        drain.run();
+        REQUIRE(drain.tasks.size() == 1);
+        REQUIRE(is_post(drain.tasks[0]));
+        const std::string& body = drain.tasks[0].request.body;
+        CHECK((body.find("collected_at") != std::string::npos) == one.is_said);
+        CHECK((body.find(core::iso8601(one.submitted)) != std::string::npos) == one.is_said);
+    }
+}
+
 TEST_CASE("with a clock of 1970 the server's Date is asked for before late feedback goes out") {
     Drain drain;
     drain.server_ahead_ms = drain.clock.now().utc_ms;
