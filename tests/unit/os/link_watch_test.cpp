@@ -2,12 +2,9 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -19,6 +16,7 @@
 #include "helpers.hpp"
 #include "os/link_events.hpp"
 #include "support/child_process.hpp"
+#include "support/own_network.hpp"
 #include "support/test_random.hpp"
 
 using namespace agentsight;
@@ -131,49 +129,6 @@ TEST_CASE("random bytes never do harm") {
         events.take(bytes);
     }
 }
-
-namespace {
-
-/// In a network of its own: makes an interface and takes it up and down. False: not allowed.
-class OwnNetwork {
-  public:
-    bool enter() {
-        if (::unshare(CLONE_NEWNET) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
-            return false;
-        }
-        tun_ = ::open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-        ifreq request = named();
-        request.ifr_flags = IFF_TUN | IFF_NO_PI;
-        control_ = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        return tun_ >= 0 && control_ >= 0 && ::ioctl(tun_, TUNSETIFF, &request) == 0;
-    }
-    bool up() { return set_flags(IFF_UP); }
-    bool down() { return set_flags(0); }
-    bool add_address() {
-        ifreq request = named();
-        sockaddr_in four{};
-        four.sin_family = AF_INET;
-        four.sin_addr.s_addr = htonl(0x0A090807);
-        std::memcpy(&request.ifr_addr, &four, sizeof four);
-        return ::ioctl(control_, SIOCSIFADDR, &request) == 0;
-    }
-
-  private:
-    static ifreq named() {
-        ifreq request{};
-        std::strcpy(request.ifr_name, "agentsight0");
-        return request;
-    }
-    bool set_flags(int flags) {
-        ifreq request = named();
-        request.ifr_flags = static_cast<short>(flags);
-        return ::ioctl(control_, SIOCSIFFLAGS, &request) == 0;
-    }
-    int tun_ = -1;
-    int control_ = -1;
-};
-
-}  // namespace
 
 TEST_CASE("a real link that comes up wakes the watch, and one that goes down is no news") {
     auto child = ChildProcess::run([](ParentLink&) {
