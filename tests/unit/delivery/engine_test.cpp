@@ -930,7 +930,8 @@ TEST_CASE("T4: collected_at is on the server's clock where ours is wrong") {
     CHECK(std::abs(*said - given) <= 2'000);
 }
 
-TEST_CASE("T4: of a boot whose clock was wrong no time is said, of one whose clock was right its own") {
+TEST_CASE(
+    "T4: of a boot whose clock was wrong no time is said, of one whose clock was right its own") {
     constexpr core::UtcMs in_2099 = 4'070'908'800'000;
     struct Case {
         core::UtcMs submitted;  ///< what its clock said; none: what it was
