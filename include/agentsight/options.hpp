@@ -26,7 +26,7 @@ struct Jwt {
 
 /// None, an API key or a JWT. Never written to disk nor to a log, and its memory is overwritten
 /// before it is given back.
-class Credential {
+class AGENTSIGHT_API Credential {
   public:
     enum class Kind { none, api_key, jwt };
 
@@ -34,24 +34,12 @@ class Credential {
     Credential(ApiKey key) : Credential(Kind::api_key, key.value) {}
     Credential(Jwt token) : Credential(Kind::jwt, token.value) {}
     Credential(const Credential&) = default;
-    Credential(Credential&& other) noexcept
-        : Credential(std::exchange(other.kind_, Kind::none), other.secret_) {}
-    Credential& operator=(Credential other) noexcept {
-        std::swap(kind_, other.kind_);
-        secret_.swap(other.secret_);
-        return *this;
-    }
-    ~Credential() { wipe(secret_); }
+    Credential(Credential&& other) noexcept;
+    Credential& operator=(Credential other) noexcept;
+    ~Credential();
 
     /// Overwrites all that the string holds room for, and empties it.
-    static void wipe(std::string& text) noexcept {
-        text.resize(text.capacity());
-        volatile char* at = text.data();
-        for (std::size_t left = text.size(); left > 0; --left) {
-            *at++ = 0;
-        }
-        text.clear();
-    }
+    static void wipe(std::string& text) noexcept;
 
     Kind kind() const noexcept { return kind_; }
     /// The secret itself: for the Authorization header only.
@@ -59,9 +47,7 @@ class Credential {
 
   private:
     /// Takes it, and leaves nothing of it: a short text is copied by a move.
-    Credential(Kind kind, std::string& secret) noexcept : kind_(kind), secret_(std::move(secret)) {
-        wipe(secret);
-    }
+    Credential(Kind kind, std::string& secret) noexcept;
 
     Kind kind_ = Kind::none;
     std::string secret_;

@@ -4,6 +4,37 @@
 #include <cstddef>
 #include <utility>
 
+namespace agentsight {
+
+Credential::Credential(Kind kind, std::string& secret) noexcept
+    : kind_(kind), secret_(std::move(secret)) {
+    wipe(secret);
+}
+
+Credential::Credential(Credential&& other) noexcept
+    : Credential(std::exchange(other.kind_, Kind::none), other.secret_) {}
+
+Credential& Credential::operator=(Credential other) noexcept {
+    std::swap(kind_, other.kind_);
+    secret_.swap(other.secret_);
+    return *this;
+}
+
+Credential::~Credential() {
+    wipe(secret_);
+}
+
+void Credential::wipe(std::string& text) noexcept {
+    text.resize(text.capacity());
+    volatile char* at = text.data();
+    for (std::size_t left = text.size(); left > 0; --left) {
+        *at++ = 0;
+    }
+    text.clear();
+}
+
+}  // namespace agentsight
+
 namespace agentsight::core {
 
 namespace {

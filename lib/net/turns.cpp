@@ -47,7 +47,7 @@ void Turns::release_slot() {
         return;
     }
     Waiter* next = waiting_.front();
-    waiting_.pop_front();
+    waiting_.erase(waiting_.begin());
     next->granted = true;
     next->gate.open();
 }

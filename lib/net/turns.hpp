@@ -4,7 +4,6 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
-#include <deque>
 #include <vector>
 
 #include "core/exchange.hpp"
@@ -47,7 +46,7 @@ class Turns {
     std::size_t free_slots_;
     bool shut_ = false;
     std::vector<Turn*> turns_;
-    std::deque<Waiter*> waiting_;  ///< in the order they came
+    std::vector<Waiter*> waiting_;  ///< in the order they came
 };
 
 /// One call of send() or connect() while it lasts: its leash, its slot, and where it is.

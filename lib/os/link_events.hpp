@@ -2,11 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
-#include <set>
 #include <span>
 #include <string>
-#include <utility>
+#include <vector>
 
 namespace agentsight::os {
 
@@ -17,7 +15,7 @@ class LinkEvents {
   public:
     /// What is known at the start, so that a repetition of it is none.
     void running(int interface, bool is_running);
-    void address(int interface, std::string bytes);
+    void address(int interface, const std::string& bytes);
 
     /// By an interface's flags (IFF_...).
     static bool is_running(unsigned flags);
@@ -31,8 +29,8 @@ class LinkEvents {
 
     /// Bounded: beyond it a repetition counts as news, which costs one probe.
     static constexpr std::size_t max_known = 1024;
-    std::map<int, bool> running_;
-    std::set<std::pair<int, std::string>> addresses_;
+    std::vector<int> running_;            ///< interfaces
+    std::vector<std::string> addresses_;  ///< an interface's number, then the address
 };
 
 }  // namespace agentsight::os

@@ -3,6 +3,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -22,6 +23,10 @@ std::span<const std::byte> after(std::span<const std::byte> bytes, std::size_t s
     return bytes.size() < size ? std::span<const std::byte>{} : bytes.subspan(size);
 }
 
+std::string key_of(int interface, const std::string& bytes) {
+    return std::to_string(interface) + ' ' + bytes;
+}
+
 bool is_way_out(unsigned flags) {
     return (flags & IFF_LOOPBACK) == 0;
 }
@@ -33,14 +38,15 @@ bool LinkEvents::is_running(unsigned flags) {
 }
 
 void LinkEvents::running(int interface, bool is_running) {
-    if (running_.size() < max_known || running_.contains(interface)) {
-        running_[interface] = is_running;
+    std::erase(running_, interface);
+    if (is_running && running_.size() < max_known) {
+        running_.push_back(interface);
     }
 }
 
-void LinkEvents::address(int interface, std::string bytes) {
+void LinkEvents::address(int interface, const std::string& bytes) {
     if (addresses_.size() < max_known) {
-        addresses_.emplace(interface, std::move(bytes));
+        addresses_.push_back(key_of(interface, bytes));
     }
 }
 
@@ -56,7 +62,7 @@ bool LinkEvents::take(std::span<const std::byte> messages) {
                 break;
             case RTM_DELLINK:
                 if (ifinfomsg link{}; read_head(body, link)) {
-                    running_.erase(link.ifi_index);
+                    running(link.ifi_index, false);
                 }
                 break;
             case RTM_NEWADDR:
@@ -76,8 +82,8 @@ bool LinkEvents::take_link(std::span<const std::byte> body) {
     if (!read_head(body, link) || !is_way_out(link.ifi_flags)) {
         return false;
     }
-    const auto known = running_.find(link.ifi_index);
-    const bool was_running = known != running_.end() && known->second;
+    const bool was_running =
+        std::find(running_.begin(), running_.end(), link.ifi_index) != running_.end();
     running(link.ifi_index, is_running(link.ifi_flags));
     return is_running(link.ifi_flags) && !was_running;
 }
@@ -102,14 +108,17 @@ bool LinkEvents::take_address(std::span<const std::byte> body, bool added) {
         attributes = after(attributes, RTA_ALIGN(attribute.rta_len));
     }
     const int interface = static_cast<int>(address_head.ifa_index);
+    const auto known = std::find(addresses_.begin(), addresses_.end(), key_of(interface, bytes));
     if (!added) {
-        addresses_.erase({interface, bytes});
+        if (known != addresses_.end()) {
+            addresses_.erase(known);
+        }
         return false;
     }
-    if (addresses_.contains({interface, bytes})) {
+    if (known != addresses_.end()) {
         return false;
     }
-    address(interface, std::move(bytes));
+    address(interface, bytes);
     return true;
 }
 

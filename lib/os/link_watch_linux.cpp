@@ -42,7 +42,7 @@ void learn_present_state(LinkEvents& events) {
         const int interface = static_cast<int>(::if_nametoindex(entry->ifa_name));
         events.running(interface, LinkEvents::is_running(entry->ifa_flags));
         if (std::string bytes = address_bytes(entry->ifa_addr); !bytes.empty()) {
-            events.address(interface, std::move(bytes));
+            events.address(interface, bytes);
         }
     }
     ::freeifaddrs(first);

@@ -130,6 +130,7 @@ void Claimer::refill() {
     while (rows.next()) {
         fresh_.push_back({rows.integer(0), static_cast<Lane>(rows.integer(1))});
     }
+    std::reverse(fresh_.begin(), fresh_.end());
 }
 
 Claimer::Found Claimer::next_fresh() {
@@ -144,7 +145,7 @@ Claimer::Found Claimer::next_fresh() {
                 return Found::nothing;
             }
         }
-        const Fresh next = fresh_.front();
+        const Fresh next = fresh_.back();
         bool claimed = false;
         if (next.lane == Lane::fresh) {
             if (budget_ == 0) {
@@ -157,7 +158,7 @@ Claimer::Found Claimer::next_fresh() {
         if (!claimed && !spend()) {
             return Found::nothing;
         }
-        fresh_.pop_front();
+        fresh_.pop_back();
         tables_.ledger().fresh_cursor = next.key;
         if (claimed) {
             return Found::claimed;
@@ -165,14 +166,14 @@ Claimer::Found Claimer::next_fresh() {
     }
 }
 
-std::deque<std::int64_t> Claimer::just_submitted() {
+std::vector<std::int64_t> Claimer::just_submitted() {
     const core::Moment& now = tables_.moment();
     const std::int64_t behind =
         std::max(tables_.ledger().fresh_cursor, tables_.last_key() - rows_a_read);
-    std::deque<std::int64_t> keys;
+    std::vector<std::int64_t> keys;
     sqlite::Rows rows = tables_.database().query(
         "SELECT key FROM record WHERE key > ? AND lane = 0 AND submitted_boot_id = ?"
-        " AND submitted_boot >= ? ORDER BY key",
+        " AND submitted_boot >= ? ORDER BY key DESC",
         behind, now.boot_id, now.boot_ms - just_submitted_ms);
     while (rows.next()) {
         keys.push_back(rows.integer(0));
@@ -200,8 +201,8 @@ Claimer::Found Claimer::next_just_submitted() {
         just_submitted_ = just_submitted();
     }
     while (!just_submitted_->empty()) {
-        RowState row = existing_row(tables_.database(), just_submitted_->front(), Lane::fresh);
-        just_submitted_->pop_front();
+        RowState row = existing_row(tables_.database(), just_submitted_->back(), Lane::fresh);
+        just_submitted_->pop_back();
         if (is_first_fresh(row) && try_claim(row)) {
             return Found::claimed;
         }

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,7 +35,7 @@ class Claimer {
     Found next_of_kind();
     Found next_fresh();
     Found next_just_submitted();
-    std::deque<std::int64_t> just_submitted();
+    std::vector<std::int64_t> just_submitted();
     bool is_first_fresh(const RowState& row);
     std::optional<std::int64_t> due_retry();
     bool try_claim(RowState& row);
@@ -48,8 +47,8 @@ class Claimer {
     Tables& tables_;
     const DrainRequest& request_;
     unsigned& rotation_;
-    std::deque<Fresh> fresh_;
-    std::optional<std::deque<std::int64_t>> just_submitted_;
+    std::vector<Fresh> fresh_;  ///< the first one last
+    std::optional<std::vector<std::int64_t>> just_submitted_;
     std::vector<ClaimedRecord> claimed_;
     int budget_;
     bool out_of_budget_ = false;
