@@ -272,8 +272,7 @@ Engine::Impl::Evaluation Engine::Impl::evaluate(const Reading& reading) {
         }
     }
     const std::vector<core::ServerRow> rows = claimable_rows(reading);
-    return {.matches = match_rows(std::move(records), rows),
-            .control_seen = control_is_seen(reading)};
+    return {.matches = match_rows(records, rows), .control_seen = control_is_seen(reading)};
 }
 
 void Engine::Impl::found(const outbox::ClaimedRecord& record, const Match& match,

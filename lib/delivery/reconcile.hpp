@@ -41,7 +41,8 @@ struct Match {
 /// Gives each row to at most one record and each record at most one row, as many as can
 /// be: a multiset, so that twenty equal records need twenty rows. `rows` must not hold any
 /// that a record of ours owns already.
-std::vector<Match> match_rows(std::vector<Sought> records, std::span<const core::ServerRow> rows);
+std::vector<Match> match_rows(const std::vector<Sought>& records,
+                              std::span<const core::ServerRow> rows);
 
 /// What a complete look that did not find the record means.
 struct Look {
