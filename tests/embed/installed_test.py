@@ -103,7 +103,8 @@ class Installed(Case):
             self.skipTest("this tree has none")
         files = {path.name for path in (self.prefix / "share").rglob("*agentsight-outbox*")}
         self.assertIn("agentsight-outbox.1", files)
-        self.assertIn("agentsight-outbox", files)  # bash's completion
+        completions = {"agentsight-outbox", "_agentsight-outbox", "agentsight-outbox.fish"}
+        self.assertLessEqual(completions, files)  # of bash, zsh, fish
 
     def test_the_sandbox_runs_and_its_manual_has_every_option(self):
         if not (self.prefix / "share").exists():
@@ -174,6 +175,21 @@ class Installed(Case):
         )
         run(["cmake", "--build", build])
         for name in ("application", "application-c", "application-static"):
+            self.delivers(build / name)
+
+    @unittest.skipUnless(shutil.which("cmake"), "needs cmake")
+    def test_cmake_of_a_project_in_c_alone(self):
+        build = self.work / "build"
+        text = (self.work / "CMakeLists.txt").read_text().replace("(consumer C CXX)", "(consumer C)")
+        text = re.sub(r"add_executable.application app.*\n.*\n", "", text)
+        text = text.replace("application.cpp", "application.c")
+        (self.work / "CMakeLists.txt").write_text(text)
+        run(
+            ["cmake", "-S", self.work, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}"]
+            + [f"-DCMAKE_C_COMPILER={CC[-1]}"]
+        )
+        run(["cmake", "--build", build])
+        for name in ("application-c", "application-static"):
             self.delivers(build / name)
 
     @unittest.skipUnless(shutil.which("cmake"), "needs cmake")
