@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib
+import json
 import os
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
@@ -97,6 +98,11 @@ _SIGNATURES: Dict[str, List[Any]] = {
 def encoded(text: str) -> bytes:
     """UTF-8; a lone surrogate comes out as what the library refuses."""
     return text.encode("utf-8", "surrogatepass")
+
+
+def options_text(options: Dict[str, Any]) -> str:
+    """For the C interface; a path may be a pathlib.Path."""
+    return json.dumps(options, default=os.fspath) if options else ""
 
 
 def _places() -> Iterator[str]:

@@ -33,7 +33,7 @@ class AgentSightAPI:
     environment decides."""
 
     def __init__(self, **options: Any) -> None:
-        self._options = json.dumps(options) if options else ""
+        self._options = _library.options_text(options)
 
     def fetch_conversation(self, conversation_id: Union[int, str]) -> Dict[str, Any]:
         """The conversation as the server describes it; ``["id"]`` is its database id.

@@ -4,11 +4,12 @@ import atexit
 import json
 import os
 from threading import Lock
+from time import monotonic
 from typing import Any, Dict, NamedTuple, Optional, Union
 from weakref import WeakSet
 
 from agentsight import _checks
-from agentsight._library import Failure, library
+from agentsight._library import Failure, library, options_text
 from agentsight.enums import Sentiment
 from agentsight.exceptions import InvalidConversationDataException, OutboxException
 
@@ -26,7 +27,7 @@ class Receipt(NamedTuple):
 
 
 def _milliseconds(seconds: float) -> int:
-    return max(0, min(int(seconds * 1000), 2**53))
+    return int(max(0.0, min(seconds * 1000, 2.0**53)))
 
 
 class _Opened:
@@ -57,7 +58,7 @@ class ConversationManager:
     """
 
     def __init__(self, **options: Any) -> None:
-        self._options = json.dumps(options) if options else ""
+        self._options = options_text(options)
         self._lock = Lock()
         self._opened: Optional[_Opened] = None
         _managers.add(self)
@@ -176,9 +177,10 @@ class ConversationManager:
         return True
 
     def _end(self) -> None:
-        """At the end of the interpreter: what is on its way may arrive."""
+        """At the end of the interpreter: what is on its way may arrive, within one deadline."""
+        end = monotonic() + EXIT_DEADLINE
         self._delivers(EXIT_DEADLINE)
-        self.close()
+        self.close(end - monotonic())
 
 
 def _exception(failure: Failure) -> Exception:

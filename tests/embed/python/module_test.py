@@ -287,6 +287,29 @@ class Behaviour(Case):
         )
         self.assertEqual(len(self.sandbox.rows()), 20)
 
+    def test_options_may_be_paths_and_deadlines_endless(self):
+        self.run_checks(
+            "import pathlib\n"
+            "from agentsight import ConversationManager\n"
+            "path = pathlib.Path(os.environ['AGENTSIGHT_OUTBOX'] + '2')\n"
+            "other = ConversationManager(outbox_path=path)\n"
+            "r = other.submit_feedback('c', 'positive')\n"
+            "assert other.wait(r.id, math.inf) == 'delivered' and other.flush(math.inf)\n"
+            "assert other.wait(r.id, -math.inf) == 'delivered' and path.exists()\n"
+            "refused(TypeError, ConversationManager, outbox_path=object())\n"
+        )
+
+    def test_the_end_of_the_interpreter_keeps_one_deadline_although_the_server_hangs(self):
+        self.sandbox.ask("/faults", {"kind": "hang"})
+        self.run_checks(
+            "import atexit, time\n"
+            "start = time.monotonic()\n"
+            "m.submit_feedback('c', 'positive')\n"
+            "atexit.unregister(m._end)\n"
+            "m._end()\n"
+            "assert time.monotonic() - start < 3.5, time.monotonic() - start\n"
+        )
+
     def test_close_opens_again_at_the_next_call_and_options_are_the_library_s(self):
         self.run_checks(
             "from agentsight import ConversationManager\n"
