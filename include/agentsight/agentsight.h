@@ -4,7 +4,7 @@
 /* agentsight-outbox for C, and for every language that calls C.
  *
  * Text is UTF-8 with its length in bytes; no terminator is needed, and none is written
- * but to messages and ids. A NULL pointer with the length 0 is "none". What is passed in
+ * but to messages and ids. A NULL pointer is "none", whatever its length. What is passed in
  * is copied before the call returns.
  *
  * Functions return AGENTSIGHT_OK or one of the codes below. `message`, where not NULL, is

@@ -114,7 +114,7 @@ int c_says_what_is_wrong(const char* outbox, const char* url) {
     CHECK(agentsight_submit(manager, &f, NULL, NULL, 0) == AGENTSIGHT_METADATA_DUPLICATE_NAME);
     f.conversation_id = NULL;
     f.conversation = -1;
-    f.metadata = NULL;
+    f.metadata = NULL; /* none, whatever its length */
     CHECK(agentsight_submit(manager, &f, NULL, NULL, 0) == AGENTSIGHT_ID_NOT_POSITIVE);
 
     int state = 0;
