@@ -146,17 +146,16 @@ TEST_CASE("H17, H36: a redirect is not followed, and the key stays with the endp
     }
 }
 
+#ifdef WITH_TLS
 TEST_CASE("H36: a proxy is told where to, and never the key") {
     TemporaryFolder folder;
     sandbox::Server proxy;  // no proxy at all: it records what it is asked
     Options options = options_for(folder, "https://kiosk.example");
     options.credential = ApiKey{key};
     options.proxy = proxy.url();
-#ifdef WITH_TLS
     // Some authority: a machine without any does not even ask the proxy.
     options.ca_file = folder / "authority.pem";
     write_identity(options.ca_file, folder / "authority.key");
-#endif
     Ear ear;
     ear.listen(options);
     ConversationManager manager{options};
@@ -169,6 +168,26 @@ TEST_CASE("H36: a proxy is told where to, and never the key") {
     CHECK(ear.heard().find(key) == std::string::npos);
     check_files(folder.path());
 }
+#else
+TEST_CASE("built without TLS, an https endpoint is held with the reason, and nothing goes out") {
+    const TemporaryFolder folder;
+    const sandbox::Server proxy;
+    Options options = options_for(folder, "https://kiosk.example");
+    options.credential = ApiKey{key};
+    options.proxy = proxy.url();
+    ConversationManager manager{options};
+    manager.submit_feedback("conv", "positive");
+    std::optional<Hold> hold;
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    while (!hold && std::chrono::steady_clock::now() < deadline) {
+        CHECK_FALSE(manager.flush(100ms));
+        hold = manager.stats().hold;
+    }
+    REQUIRE(hold);
+    CHECK(hold->detail.find("made without TLS") != std::string::npos);
+    CHECK(proxy.connection_count() == 0);
+}
+#endif
 
 TEST_CASE("H36: a server that repeats the key brings it into no log, event, status or file") {
     for (const int status : {400, 401, 403, 404, 422, 429, 500, 503}) {
