@@ -1,9 +1,11 @@
-"""The documentation's examples, unchanged (examples/python), against the sandbox."""
+"""The documentation's examples, unchanged (examples/python), against the sandbox; and those of
+our own documents."""
 
+import re
 import signal
 import unittest
 
-from support import Case, example
+from support import EXAMPLES, Case, example
 
 KILLED = "\nimport os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
 DELIVERED = "\nassert conversation_manager.flush(50)\n"
@@ -62,10 +64,19 @@ class Examples(Case):
             + "else: raise SystemExit('no exception')\n"
         )
 
+    def test_the_python_blocks_of_our_documents_run(self):
+        root = EXAMPLES.parents[1]
+        blocks = []
+        for page in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
+            blocks += re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+        self.assertGreater(len(blocks), 2)
+        for block in blocks:
+            self.python(block.replace("/var/lib/kiosk", self.folder.name))
+        self.python("from agentsight import conversation_manager" + DELIVERED)
+        self.assertEqual(len(self.sandbox.rows()), len(blocks))
+
     @staticmethod
     def path_of(name):
-        from support import EXAMPLES
-
         return EXAMPLES / name
 
 
