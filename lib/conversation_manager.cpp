@@ -162,8 +162,9 @@ class ConversationManager::Impl {
 
     RecordState wait(std::string_view id, std::chrono::milliseconds deadline) {
         constexpr std::chrono::hours longest{24 * 365};  // beyond: for ever, without overflow
-        const auto until = std::chrono::steady_clock::now() +
-                           std::min<std::chrono::milliseconds>(deadline, longest);
+        const auto until =
+            std::chrono::steady_clock::now() +
+            std::clamp<std::chrono::milliseconds>(deadline, std::chrono::milliseconds{0}, longest);
         while (true) {
             check_usable();
             const std::uint64_t seen = worker_->changes();

@@ -17,11 +17,11 @@ using std::chrono::steady_clock;
 /// Where another process drains, its progress shows only in the file.
 constexpr milliseconds follower_look{20};
 
-/// Deadlines beyond this mean "for ever", and must not overflow the clock.
+/// Deadlines beyond this mean "for ever", those before 0 "now"; neither may overflow the clock.
 constexpr std::chrono::hours longest_wait{24 * 365};
 
 steady_clock::time_point after(milliseconds wait) {
-    return steady_clock::now() + std::min<milliseconds>(wait, longest_wait);
+    return steady_clock::now() + std::clamp<milliseconds>(wait, milliseconds{0}, longest_wait);
 }
 
 /// After close()'s deadline: what ending the aborted exchanges may take.

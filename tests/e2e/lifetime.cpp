@@ -21,6 +21,20 @@ TEST_CASE("a deadline without end is no deadline in the past") {
     CHECK(server.errors().empty());
 }
 
+TEST_CASE("a deadline before all time is now") {
+    const TemporaryFolder folder;
+    const sandbox::Server server;
+    // In nanoseconds the first wraps around to a time in the far future.
+    for (const auto past : {-10'000'000'000'000ms, std::chrono::milliseconds::min()}) {
+        ConversationManager manager{options_for(folder, server.url())};
+        manager.pause();
+        const Receipt receipt = manager.submit_feedback("conv", "positive");
+        CHECK(manager.wait(receipt.id, past) == RecordState::waiting);
+        CHECK_FALSE(manager.flush(past));
+        manager.close(past);
+    }
+}
+
 TEST_CASE("flush and wait inside a callback return at once; close there ends the manager") {
     TemporaryFolder folder;
     sandbox::Server server{sandbox::ServerOptions{}};
