@@ -3,7 +3,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "agentsight/options.hpp"
 
@@ -13,7 +12,6 @@ namespace agentsight::core {
 class SecretText {
   public:
     SecretText() = default;
-    explicit SecretText(std::string text) noexcept : text_{std::move(text)} {}
     SecretText(const SecretText&) = default;
     SecretText& operator=(SecretText other) noexcept {
         text_.swap(other.text_);

@@ -137,10 +137,10 @@ void Writer::connect() {
 }
 
 /// What a log shows when it is opened may be in the page cache alone (its process died before
-/// the sync, or the sync failed), and the padding of its last
-/// sector may be missing. Before anybody is told of it, or anything written behind it, it goes
-/// into the database, and on the disk the log is emptied: one that ends earlier there would be
-/// played back over the newer pages after a power cut.
+/// the sync, or the sync failed), and the padding of its last sector may be missing. Before
+/// anybody is told of it, or anything written behind it, it goes into the database, and on the
+/// disk the log is emptied: one that ends earlier there would be played back over the newer
+/// pages after a power cut.
 void Writer::settle_log() {
     log_is_settled_ = false;
     try {

@@ -227,6 +227,15 @@ TEST_CASE("S34: another application's database is refused and left as it was") {
     }
 }
 
+TEST_CASE("S7: a header cut between its version and its id is that of an outbox in the making") {
+    Opening opening;
+    const fs::path path = opening.folder / "feedback.db";
+    RawDatabase{path}.run("PRAGMA user_version=1");
+    REQUIRE(os::create_private_file(path.string() + "-lock"));
+    CHECK_FALSE(opening.open(path));
+    CHECK(RawDatabase{path}.integer("SELECT count(*) FROM ledger") == 1);
+}
+
 TEST_CASE("S33: an outbox of a newer schema is refused and byte-identical afterwards") {
     Outboxed box;
     box.submit();

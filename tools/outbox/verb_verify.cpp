@@ -8,7 +8,8 @@
 namespace agentsight::tool {
 namespace {
 
-struct Findings : VerifyReport {
+struct Findings {
+    VerifyReport report;
     std::optional<std::uint64_t> records;  ///< none: they cannot be counted
 };
 
@@ -17,14 +18,14 @@ Findings examine(const Common& common) {
     Findings findings;
     try {
         const Outbox outbox(common.path(), OutboxMode::read_only);
-        static_cast<VerifyReport&>(findings) = outbox.verify_report();
+        findings.report = outbox.verify_report();
         findings.records = outbox.count({});
     } catch (const Error& error) {
         if (error.code() != errc::damaged) {
             throw;
         }
-        if (findings.problems.empty()) {
-            findings.problems.push_back(error.what());
+        if (findings.report.problems.empty()) {
+            findings.report.problems.push_back(error.what());
         }
     }
     return findings;
@@ -32,24 +33,24 @@ Findings examine(const Common& common) {
 
 ExitCode verify(const Common& common) {
     const Findings findings = examine(common);
-    const bool is_sound = findings.problems.empty();
+    const bool is_sound = findings.report.problems.empty();
     if (common.json) {
         Json json;
         json["ok"] = is_sound;
-        json["file_checked"] = findings.file_checked;
+        json["file_checked"] = findings.report.file_checked;
         json["records"] = findings.records ? Json(*findings.records) : Json(nullptr);
-        json["problems"] = findings.problems;
+        json["problems"] = findings.report.problems;
         print_json(json);
     } else if (is_sound) {
         const std::string records = counted(findings.records.value_or(0), "record");
-        print_line(findings.file_checked
+        print_line(findings.report.file_checked
                        ? "sound: " + records +
                              ", the file is whole, the ledger adds up, the counts agree"
                        : "sound: " + records +
                              ", the ledger adds up, the counts agree; the check of the file's "
                              "pages was given up, as others wrote much meanwhile: verify again");
     }
-    for (const std::string& problem : findings.problems) {
+    for (const std::string& problem : findings.report.problems) {
         complain(problem);
     }
     if (!is_sound) {

@@ -62,7 +62,8 @@ const std::string empty_chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\
 }  // namespace
 
 TEST_CASE("a request is one text: head, fields, body") {
-    core::SecretText out{"what stood here before"};
+    core::SecretText out;
+    out.renew(0) = "what stood here before";
     REQUIRE(net::serialize({.method = "POST",
                             .target = "/v1/api/feedbacks/",
                             .host = "api.example:8443",
