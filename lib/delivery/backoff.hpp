@@ -12,6 +12,9 @@ struct Backoff {
     std::int64_t cap_ms = 300'000;
 };
 
+/// Of what will most likely fail again, and need not be known sooner.
+constexpr Backoff rarely{.base_ms = 60'000, .cap_ms = 3'600'000};
+
 /// Below this no wait is worth a timer, and a fleet that fails at once must not spin.
 constexpr std::int64_t backoff_floor_ms = 250;
 

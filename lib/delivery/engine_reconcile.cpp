@@ -319,7 +319,9 @@ void Engine::Impl::send_again(const outbox::ClaimedRecord& record, bool possible
     if (record.last_status && *record.last_status >= 500) {
         // It will most likely fail again, and cost three looks again.
         const Backoff backoff{.base_ms = policy_.backoff_base_ms, .cap_ms = policy_.backoff_cap_ms};
-        settlement.due += full_jitter(backoff, record.attempts, random_);
+        const int beyond = record.attempts - server_errors_until_aside;
+        settlement.due += beyond < 0 ? full_jitter(backoff, record.attempts, random_)
+                                     : half_jitter(rarely, beyond, random_);
         const auto answers = bad_answers_.find(record.key);
         if (answers != bad_answers_.end() && answers->second.strikes >= server_errors_until_aside) {
             // Hours by now. The API answers reads, so this may be about this record, and

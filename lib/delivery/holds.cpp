@@ -7,8 +7,6 @@ namespace agentsight::delivery {
 
 namespace {
 
-constexpr Backoff rarely{.base_ms = 60'000, .cap_ms = 3'600'000};
-
 /// More steps than any backoff has between its base and its cap.
 constexpr int max_step = 40;
 

@@ -23,7 +23,7 @@ constexpr Time drained_within = 8 * 60 * minute;
 /// sixteen for each of several that take turns (seed 44045 has four, of two kinds).
 constexpr Time drained_with_poison_within = 240 * 60 * minute;
 constexpr std::uint64_t steps_at_one_time = 5'000;
-constexpr int attempts_of_poison_bound = 3'000;  // alone it is an outage: probed for ever
+constexpr int attempts_of_poison_bound = 800;  // alone it is an outage: probed for ever
 constexpr int attempts_bound = 260;  // a missing conversation is asked for until its grace is over
 
 core::ConversationKey conversation_key(int number) {
