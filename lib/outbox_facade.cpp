@@ -1,8 +1,7 @@
 #include <utility>
 
 #include "agentsight/outbox.hpp"
-#include "core/feedback.hpp"
-#include "core/uuid.hpp"
+#include "feedback_batch.hpp"
 #include "os/bell.hpp"
 #include "os/clock.hpp"
 #include "outbox/store.hpp"
@@ -44,7 +43,7 @@ class Outbox::Impl {
     outbox::Store& store() { return store_; }
 
     Receipt submit(const Feedback& feedback) {
-        SubmitOutcome outcome = to_outcome(store_.submit(prepared(feedback, limits_)));
+        SubmitOutcome outcome = to_outcome(store_.submit(prepared({feedback}, limits_)));
         if (outcome.error) {
             throw Error(static_cast<errc>(outcome.error.value()), outcome.message,
                         outcome.receipt.id);
@@ -52,36 +51,13 @@ class Outbox::Impl {
         return std::move(outcome.receipt);
     }
 
-    std::vector<SubmitOutcome> submit_many(std::span<const ImportedFeedback> feedbacks) {
-        std::vector<SubmitOutcome> outcomes(feedbacks.size());
-        std::vector<outbox::Submission> submissions;
-        std::vector<std::size_t> places;  // of the submissions among the outcomes
-        for (std::size_t i = 0; i < feedbacks.size(); ++i) {
-            outbox::Submission submission;
-            if (const std::error_code problem = prepare(feedbacks[i], limits_, submission)) {
-                outcomes[i] = {{}, problem, core::validation_message(problem, limits_)};
-            } else {
-                submissions.push_back(std::move(submission));
-                places.push_back(i);
-            }
-        }
-        std::vector<outbox::SubmitResult> results =
-            store_.submit_many(submissions, imports_a_commit);
-        for (std::size_t i = 0; i < results.size(); ++i) {
-            outcomes[places[i]] = to_outcome(std::move(results[i]));
+    std::vector<SubmitOutcome> submit_many(const std::vector<outbox::Submission>& submissions) {
+        std::vector<SubmitOutcome> outcomes;
+        outcomes.reserve(submissions.size());
+        for (outbox::SubmitResult& result : store_.submit_many(submissions, imports_a_commit)) {
+            outcomes.push_back(to_outcome(std::move(result)));
         }
         return outcomes;
-    }
-
-    /// Throws where a rule is broken.
-    static outbox::Submission prepared(const Feedback& feedback,
-                                       const core::ValidationLimits& limits) {
-        outbox::Submission submission;
-        if (const std::error_code problem = prepare({feedback}, limits, submission)) {
-            throw Error(static_cast<errc>(problem.value()),
-                        core::validation_message(problem, limits));
-        }
-        return submission;
     }
 
   private:
@@ -111,28 +87,6 @@ class Outbox::Impl {
             };
         }
         return options;
-    }
-
-    static std::error_code prepare(const ImportedFeedback& given,
-                                   const core::ValidationLimits& limits,
-                                   outbox::Submission& submission) {
-        const Feedback& feedback = given.feedback;
-        if (!feedback.id.empty()) {
-            submission.id = core::Uuid::parse(feedback.id);
-            if (!submission.id) {
-                return errc::record_id_invalid;
-            }
-        }
-        submission.kind = given.credential_kind;
-        submission.submitted = given.submitted_at;
-        submission.may_have_arrived = given.may_have_arrived;
-        submission.is_dead = given.is_dead;
-        const core::FeedbackInput input{feedback.conversation,
-                                        feedback.sentiment,
-                                        feedback.comment,
-                                        feedback.metadata_json,
-                                        {}};
-        return core::validate(input, limits, submission.feedback);
     }
 
     static SubmitOutcome to_outcome(outbox::SubmitResult result) {
@@ -197,11 +151,11 @@ Receipt Outbox::submit(const Feedback& feedback) {
 }
 
 void Outbox::validate(const Feedback& feedback, const Options& options) {
-    Impl::prepared(feedback, {options.max_metadata_bytes});
+    prepared({feedback}, {options.max_metadata_bytes});
 }
 
-std::vector<SubmitOutcome> Outbox::submit_many(std::span<const ImportedFeedback> feedbacks) {
-    return impl_->submit_many(feedbacks);
+std::vector<SubmitOutcome> Outbox::submit_many(const FeedbackBatch& feedbacks) {
+    return impl_->submit_many(feedbacks.impl_->submissions);
 }
 
 void Outbox::requeue(std::string_view id, bool force) {

@@ -6,7 +6,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -70,6 +69,27 @@ struct ImportedFeedback {
     bool may_have_arrived = false;
     /// A dead letter where it comes from, and so here: not sent unless someone requeues it.
     bool is_dead = false;
+};
+
+/// Feedbacks for Outbox::submit_many, each validated and copied when it is added: on any
+/// thread, so that one batch can be filled while another is committed. One thread at a time.
+class AGENTSIGHT_API FeedbackBatch {
+  public:
+    FeedbackBatch();
+    /// Of the options, those that limit a feedback (Options::max_metadata_bytes).
+    explicit FeedbackBatch(const Options& options);
+    ~FeedbackBatch();
+    FeedbackBatch(FeedbackBatch&&) noexcept;
+    FeedbackBatch& operator=(FeedbackBatch&&) noexcept;
+
+    /// Throws Error where the feedback breaks a rule, and has added nothing then.
+    void add(const ImportedFeedback& feedback);
+    std::size_t size() const noexcept;
+
+  private:
+    friend class Outbox;
+    class Impl;
+    std::unique_ptr<Impl> impl_;
 };
 
 /// What became of one of submit_many's feedbacks.
@@ -148,7 +168,7 @@ class AGENTSIGHT_API Outbox {
     /// faster; other submits go between two commits. An outcome for each, in order: one's
     /// failure is not another's. After a crash some of them may be there; those with ids can
     /// be submitted again.
-    std::vector<SubmitOutcome> submit_many(std::span<const ImportedFeedback> feedbacks);
+    std::vector<SubmitOutcome> submit_many(const FeedbackBatch& feedbacks);
 
     /// dead -> waiting, behind everything else; unknown -> waiting only with `force`
     /// (a possible duplicate). Else errc::refused_state.

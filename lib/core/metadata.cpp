@@ -21,7 +21,9 @@ static_assert(max_metadata_levels == detail::max_metadata_depth);
 /// whether to go on; `problem()` says why not.
 class Writer {
   public:
-    explicit Writer(std::size_t max_bytes) : max_bytes_(max_bytes) {}
+    Writer(std::size_t max_bytes, std::size_t likely) : max_bytes_(max_bytes) {
+        out_.reserve(std::min(max_bytes, likely));
+    }
 
     std::error_code problem() const { return problem_; }
     bool empty_object() const { return out_ == "{}"; }
@@ -160,7 +162,7 @@ std::error_code compact_metadata(std::string_view json, std::size_t max_bytes, s
     if (json.find('\0') != std::string_view::npos) {
         return errc::metadata_not_json;
     }
-    Writer writer{max_bytes};
+    Writer writer{max_bytes, json.size()};
     if (!nlohmann::json::sax_parse(json, &writer)) {
         return writer.problem() ? writer.problem() : errc::metadata_not_json;
     }

@@ -19,6 +19,7 @@ class SystemClock final : public core::Clock {
 class SystemRandom final : public core::Random {
   public:
     std::uint64_t next() override;
+    void fill(std::span<std::uint64_t> words) override;
 };
 
 }  // namespace agentsight::os

@@ -56,10 +56,11 @@ std::uint64_t read_boot_id() {
     return hash(std::to_string(booted / 1000));
 }
 
-bool from_kernel(std::uint64_t& value, unsigned flags) {
+/// Whole up to 256 bytes, says getrandom(2).
+bool from_kernel(std::span<std::uint64_t> words, unsigned flags) {
     for (int attempt = 0; attempt < 100; ++attempt) {
-        const ssize_t n = ::getrandom(&value, sizeof value, flags);
-        if (n == static_cast<ssize_t>(sizeof value)) {
+        const ssize_t n = ::getrandom(words.data(), words.size_bytes(), flags);
+        if (n == static_cast<ssize_t>(words.size_bytes())) {
             return true;
         }
         if (n < 0 && errno != EINTR) {
@@ -103,10 +104,16 @@ core::Moment SystemClock::now() const {
 std::uint64_t SystemRandom::next() {
     std::uint64_t value = 0;
     // Without waiting: before the kernel has its entropy a submit must not hang.
-    if (from_kernel(value, GRND_NONBLOCK) || from_device(value)) {
+    if (from_kernel({&value, 1}, GRND_NONBLOCK) || from_device(value)) {
         return value;
     }
     return from_clocks();
+}
+
+void SystemRandom::fill(std::span<std::uint64_t> words) {
+    if (words.size_bytes() > 256 || !from_kernel(words, GRND_NONBLOCK)) {
+        core::Random::fill(words);
+    }
 }
 
 }  // namespace agentsight::os

@@ -95,9 +95,11 @@ void CommitQueue::lead(Waiter* own) noexcept {
 
 /// True once the leader's own job is done.
 bool CommitQueue::lead_once(Waiter* own) {
-    // Those just told come back within this one turn of the processor: fuller batches, and
-    // nothing lost for a lone caller.
-    os::yield_processor();
+    if (may_fill_up()) {
+        // Those just told come back within this one turn of the processor: fuller batches, and
+        // nothing lost for a lone caller.
+        os::yield_processor();
+    }
     take_batch();
     std::vector<Job*> later;
     try {
@@ -122,6 +124,13 @@ bool CommitQueue::lead_once(Waiter* own) {
     }
     writer_.after_telling();
     return own_done;
+}
+
+/// An import is a batch by itself.
+bool CommitQueue::may_fill_up() {
+    const std::lock_guard lock{mutex_};
+    return entries_.empty() || entries_.front().job == nullptr ||
+           entries_.front().job->weight() < max_batch_weight;
 }
 
 void CommitQueue::take_batch() {

@@ -54,6 +54,7 @@ class CommitQueue {
     void leave(Waiter* waiter) noexcept;
     void lead(Waiter* own) noexcept;
     bool lead_once(Waiter* own);
+    bool may_fill_up();
     void take_batch();
     void give_back(const std::vector<Job*>& later);
     void hand_over() noexcept;

@@ -195,23 +195,9 @@ core::UtcMs time_of(const core::Uuid& id) {
     return time;
 }
 
-/// An import brings ids of another outbox's making, most of them older than the first one
-/// here: two looks then spare the twenty of a search.
-bool is_among_own_ids(sqlite::Database& database, const core::Uuid& id, bool whole) {
-    const Probe first{database.query(select_first), whole};
-    if (!first.there() || id < first.id()) {
-        return false;
-    }
-    const Probe last{database.query(select_last), whole};
-    return last.there() && !(last.id() < id);
-}
-
 /// Binary search: ids grow with the keys, whatever rows are gone between them.
 std::optional<std::int64_t> search_own_id(sqlite::Database& database, const core::Uuid& id,
                                           std::int64_t last_key, bool whole) {
-    if (!is_among_own_ids(database, id, whole)) {
-        return std::nullopt;
-    }
     std::int64_t low = 1;
     std::int64_t high = last_key;
     while (low <= high) {
@@ -365,22 +351,35 @@ LastRow read_last(sqlite::Database& database, const Ledger& ledger) {
     return {ledger.floor_key, ledger.floor_id};
 }
 
-std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uuid& id,
-                                     std::int64_t last_key) {
-    {
-        sqlite::Rows rows = database.query("SELECT key FROM caller_id WHERE id = ?", bytes_of(id));
-        if (rows.next()) {
-            const std::int64_t key = rows.integer(0);
-            if (existing_row(database, key).caller != id) {
-                throw sqlite::Failure::damaged("a caller's id names a record of another id");
-            }
-            return key;
-        }
+std::optional<std::int64_t> find_callers_key(sqlite::Database& database, const core::Uuid& id) {
+    sqlite::Rows rows = database.query("SELECT key FROM caller_id WHERE id = ?", bytes_of(id));
+    if (!rows.next()) {
+        return std::nullopt;
     }
+    const std::int64_t key = rows.integer(0);
+    if (existing_row(database, key).caller != id) {
+        throw sqlite::Failure::damaged("a caller's id names a record of another id");
+    }
+    return key;
+}
+
+std::optional<std::int64_t> find_own_key(sqlite::Database& database, const core::Uuid& id,
+                                         std::int64_t last_key) {
     if (const auto key = search_own_id(database, id, last_key, false)) {
         return key;
     }
     return search_own_id(database, id, last_key, true);
+}
+
+std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uuid& id,
+                                     std::int64_t last_key) {
+    const auto key = find_callers_key(database, id);
+    return key ? key : find_own_key(database, id, last_key);
+}
+
+std::optional<core::Uuid> first_own_id(sqlite::Database& database) {
+    const Probe first{database.query(select_first), true};
+    return first.there() ? std::optional{first.id()} : std::nullopt;
 }
 
 std::int64_t first_key_since(sqlite::Database& database, core::UtcMs since, std::int64_t last_key) {

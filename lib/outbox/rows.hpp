@@ -107,6 +107,12 @@ LastRow read_last(sqlite::Database& database, const Ledger& ledger);
 /// on.
 std::optional<std::int64_t> find_key(sqlite::Database& database, const core::Uuid& id,
                                      std::int64_t last_key);
+/// The two halves of it: an id that a caller gave, and one of the library's own.
+std::optional<std::int64_t> find_callers_key(sqlite::Database& database, const core::Uuid& id);
+std::optional<std::int64_t> find_own_key(sqlite::Database& database, const core::Uuid& id,
+                                         std::int64_t last_key);
+/// The least of the library's own ids in the file. Throws sqlite::Failure (damaged).
+std::optional<core::Uuid> first_own_id(sqlite::Database& database);
 
 /// No record with a lesser key was submitted at or after `since`: ids grow with the keys, and
 /// each has the latest time of all submitted up to it, whatever clocks did meanwhile. A search

@@ -66,8 +66,10 @@ SubmitJob::SubmitJob(std::span<const Submission> submissions, core::Random& rand
 void SubmitJob::apply(Tables& tables) {
     makes_work = false;
     dropped = 0;
+    core::DrawnAhead ahead{random_};
+    core::Random& random = submissions_.size() == 1 ? random_ : ahead;
     for (std::size_t i = 0; i < submissions_.size(); ++i) {
-        apply_one(tables, submissions_[i], results_[i]);
+        apply_one(tables, random, submissions_[i], results_[i]);
     }
     ran_before_ = true;
 }
@@ -83,7 +85,8 @@ void SubmitJob::committed() noexcept {
     }
 }
 
-void SubmitJob::apply_one(Tables& tables, const Submission& submission, SubmitResult& result) {
+void SubmitJob::apply_one(Tables& tables, core::Random& random, const Submission& submission,
+                          SubmitResult& result) {
     result.error = {};
     result.message.clear();
     result.stored = false;
@@ -106,7 +109,7 @@ void SubmitJob::apply_one(Tables& tables, const Submission& submission, SubmitRe
     const core::Uuid id =
         made_before && result.id > tables.last_id()
             ? result.id
-            : core::next_uuid_v7(tables.last_id(), time_for_id(tables, submission), random_);
+            : core::next_uuid_v7(tables.last_id(), time_for_id(tables, submission), random);
     const std::int64_t key = tables.insert(id, submission);
     if (submission.may_have_arrived || submission.is_dead) {
         RowState row = existing_row(tables.database(), key);

@@ -26,7 +26,8 @@ class SubmitJob final : public Job {
     std::span<SubmitResult> results() { return results_; }
 
   private:
-    void apply_one(Tables& tables, const Submission& submission, SubmitResult& result);
+    void apply_one(Tables& tables, core::Random& random, const Submission& submission,
+                   SubmitResult& result);
     bool make_room(Tables& tables, const Submission& submission, SubmitResult& result);
 
     std::span<const Submission> submissions_;

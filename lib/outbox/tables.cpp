@@ -26,6 +26,7 @@ void Tables::begin(const core::Moment& moment) {
         saved_ = read_ledger(database_);
         last_ = read_last(database_, saved_);
         origin_.reset();
+        least_id_.reset();
         known_version_ = database_.data_version();
     }
     ledger_ = saved_;
@@ -59,6 +60,21 @@ std::uint64_t Tables::open_records() const {
 
 std::uint64_t Tables::waiting() const {
     return static_cast<std::uint64_t>(last_.key) - ledger_.not_waiting();
+}
+
+/// An import brings ids of another outbox's making, most of them older than the first one here:
+/// no search for those.
+std::optional<std::int64_t> Tables::find(const core::Uuid& id) {
+    if (const auto key = find_callers_key(database_, id)) {
+        return key;
+    }
+    if (!least_id_) {
+        least_id_ = first_own_id(database_);
+    }
+    if (!least_id_ || id < *least_id_ || last_.id < id) {
+        return std::nullopt;
+    }
+    return find_own_key(database_, id, last_.key);
 }
 
 std::int64_t Tables::insert(const core::Uuid& id, const Submission& submission) {

@@ -40,6 +40,7 @@ class Tables {
     void forget() noexcept {
         known_version_.reset();
         origin_.reset();
+        least_id_.reset();
     }
 
     sqlite::Database& database() { return database_; }
@@ -55,9 +56,7 @@ class Tables {
     /// Accepted and neither delivered nor gone.
     std::uint64_t open_records() const;
     std::uint64_t waiting() const;
-    std::optional<std::int64_t> find(const core::Uuid& id) {
-        return find_key(database_, id, last_.key);
-    }
+    std::optional<std::int64_t> find(const core::Uuid& id);
     /// Inserts a fresh record behind all others; its id must be greater than last_id().
     std::int64_t insert(const core::Uuid& id, const Submission& submission);
     /// Erases the text, and what was said about it; its fingerprint stays. The row itself is still
@@ -127,6 +126,8 @@ class Tables {
     Ledger saved_;
     LastRow last_;
     std::optional<Origin> origin_;  ///< the last one asked for
+    /// No id of our own is less, nor will be: records come behind the last one, whatever goes.
+    std::optional<core::Uuid> least_id_;
     std::optional<std::uint32_t> known_version_;
     bool changed_ = false;
     bool must_write_ = false;

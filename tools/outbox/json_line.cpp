@@ -68,6 +68,7 @@ std::optional<std::vector<JsonMember>> object_members(std::string_view line) {
         return std::nullopt;
     }
     std::vector<JsonMember> members;
+    members.reserve(8);
     walker.step();
     walker.skip_space();
     while (walker.here() != '}') {

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <istream>
 #include <string>
+#include <string_view>
 
 namespace agentsight::tool {
 
@@ -16,26 +18,23 @@ class LineReader {
     bool next(std::string& line) {
         line.clear();
         is_too_long_ = false;
-        std::streambuf& buffer = *input_.rdbuf();
-        constexpr int end = std::char_traits<char>::eof();
-        int byte = end;
         bool any = false;
-        while ((byte = buffer.sbumpc()) != end && byte != '\n') {
-            any = true;
-            ++bytes_;
-            if (line.size() < most_) {
-                line.push_back(static_cast<char>(byte));
-            } else {
-                is_too_long_ = true;
+        while (input_.good()) {
+            input_.getline(piece_.data(), static_cast<std::streamsize>(piece_.size()));
+            const auto read = static_cast<std::size_t>(input_.gcount());
+            bytes_ += read;
+            any = any || read > 0;
+            const bool ends = input_.good();  // with a line feed, which is counted and not stored
+            take({piece_.data(), ends ? read - 1 : read}, line);
+            if (ends) {
+                break;
+            }
+            if (!input_.eof() && !input_.bad()) {
+                input_.clear();  // only the piece is full
             }
         }
-        if (byte == '\n') {
-            ++bytes_;
-        } else if (!any) {
-            return false;
-        }
-        ++number_;
-        return true;
+        number_ += any ? 1 : 0;
+        return any;
     }
 
     bool is_too_long() const { return is_too_long_; }
@@ -43,7 +42,14 @@ class LineReader {
     std::uint64_t bytes() const { return bytes_; }
 
   private:
+    void take(std::string_view piece, std::string& line) {
+        const std::size_t room = most_ - line.size();
+        is_too_long_ = is_too_long_ || piece.size() > room;
+        line.append(piece.substr(0, room));
+    }
+
     std::istream& input_;
+    std::array<char, 16 * 1024> piece_{};
     const std::size_t most_;
     bool is_too_long_ = false;
     std::uint64_t number_ = 0;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdio>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -8,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "background.hpp"
 #include "import_line.hpp"
 #include "line_reader.hpp"
 #include "output.hpp"
@@ -26,6 +28,8 @@ constexpr std::size_t max_line_bytes = std::size_t{4} << 20;
 /// What is committed at once; see Outbox::submit_many.
 constexpr std::size_t batch_lines = 256;
 constexpr std::size_t batch_bytes = std::size_t{1} << 20;
+/// Committed, or about to be, while another is read.
+constexpr std::size_t batches_ahead = 2;
 
 class Import {
   public:
@@ -49,7 +53,7 @@ class Import {
             }
         }
         hand_over();
-        settle_pending();
+        settle_all();
         bar_.erase();
         if (interrupts.came()) {
             report();
@@ -73,10 +77,16 @@ class Import {
         std::string why;
     };
 
+    /// What is still to be known of a line once its feedback is in the batch.
+    struct Line {
+        std::uint64_t number;
+        bool has_id, may_have_arrived, is_dead;
+    };
+
     /// Lines read and not yet committed.
     struct Batch {
-        std::vector<ImportLine> lines;
-        std::vector<std::uint64_t> numbers;
+        FeedbackBatch feedbacks;
+        std::vector<Line> lines;  ///< one for each feedback
         std::vector<Rejected> rejected;
         std::size_t bytes = 0;
 
@@ -84,6 +94,12 @@ class Import {
             return lines.size() == batch_lines || bytes >= batch_bytes ||
                    rejected.size() >= batch_lines;
         }
+    };
+
+    /// To the committer; stays where it is until its outcomes are settled.
+    struct HandedOver {
+        Batch batch;
+        std::future<std::vector<SubmitOutcome>> outcomes;
     };
 
     void take(const std::string& text) {
@@ -94,74 +110,83 @@ class Import {
             return;
         }
         try {
-            ImportLine line(text);
+            const ImportLine line(text);
             if (line.is_done_with()) {
                 ++done_with_;
                 return;
             }
-            if (!warned_ && !line.has_id() && keeps_the_rules(line)) {
-                warned_ = true;
+            filling_.feedbacks.add(line.feedback());
+            filling_.lines.push_back(
+                {reader_.number(), line.has_id(), line.may_have_arrived(), line.is_dead()});
+            filling_.bytes += text.size();
+            if (!line.has_id() && !std::exchange(warned_, true)) {
                 bar_.erase();
                 complain("line " + std::to_string(reader_.number()) +
                          " has no id: importing it again would store it again");
             }
-            filling_.lines.push_back(std::move(line));
-            filling_.numbers.push_back(reader_.number());
-            filling_.bytes += text.size();
         } catch (const BadLine& error) {
+            reject(reader_.number(), error.what());
+        } catch (const Error& error) {
             reject(reader_.number(), error.what());
         }
     }
 
-    static bool keeps_the_rules(const ImportLine& line) {
-        try {
-            Outbox::validate(line.feedback().feedback);
-            return true;
-        } catch (const Error&) {
-            return false;
-        }
-    }
-
-    /// While one batch is committed the next is read: reading costs half as much again.
+    /// While batches are committed the next ones are read.
     void hand_over() {
-        settle_pending();
-        pending_ = std::exchange(filling_, {});
-        outcomes_ = std::async(std::launch::async, [this] { return commit(pending_); });
+        while (handed_over_.size() >= batches_ahead) {
+            settle_first();
+        }
+        HandedOver& next = handed_over_.emplace_back();
+        next.batch = std::exchange(filling_, {});
+        next.outcomes = committer_.run([this, &batch = next.batch] { return commit(batch); });
     }
 
-    /// Durable on return. Only one thread at a time is here.
+    /// Durable on return. On the committer's thread. What comes behind a line that could not be
+    /// stored is not stored either: importing again must not change the order.
     std::vector<SubmitOutcome> commit(const Batch& batch) {
-        std::vector<ImportedFeedback> feedbacks;
-        feedbacks.reserve(batch.lines.size());
-        for (const ImportLine& line : batch.lines) {
-            feedbacks.push_back(line.feedback());
+        if (std::exchange(stopped_, true)) {
+            return {};
         }
-        return outbox_.submit_many(feedbacks);
+        std::vector<SubmitOutcome> outcomes = outbox_.submit_many(batch.feedbacks);
+        stopped_ = std::any_of(outcomes.begin(), outcomes.end(), [](const SubmitOutcome& outcome) {
+            return outcome.error && !is_about_the_line(outcome.error);
+        });
+        return outcomes;
     }
 
-    void settle_pending() {
-        if (!outcomes_.valid()) {
-            return;
-        }
-        const std::vector<SubmitOutcome> outcomes = outcomes_.get();
+    static bool is_about_the_line(std::error_code error) {
+        return is_validation_error(error) || error == errc::id_conflict;
+    }
+
+    void settle_first() {
+        HandedOver& first = handed_over_.front();
+        const std::vector<SubmitOutcome> outcomes = first.outcomes.get();
         for (std::size_t i = 0; i < outcomes.size(); ++i) {
-            settle(pending_.lines[i], pending_.numbers[i], outcomes[i]);
+            settle(first.batch, i, outcomes[i]);
         }
-        tell_rejected(pending_.rejected);
+        tell_rejected(first.batch.rejected);
+        handed_over_.pop_front();
     }
 
-    void settle(const ImportLine& line, std::uint64_t number, const SubmitOutcome& outcome) {
+    void settle_all() {
+        while (!handed_over_.empty()) {
+            settle_first();
+        }
+    }
+
+    void settle(Batch& batch, std::size_t i, const SubmitOutcome& outcome) {
+        const Line& line = batch.lines[i];
         if (!outcome.error) {
             ++(outcome.receipt.stored ? stored_ : already_there_);
-            without_id_ += line.has_id() ? 0 : 1;
-            unknown_ += outcome.receipt.stored && line.may_have_arrived() ? 1 : 0;
-            dead_ += outcome.receipt.stored && line.is_dead() ? 1 : 0;
-        } else if (is_validation_error(outcome.error) || outcome.error == errc::id_conflict) {
-            pending_.rejected.push_back({number, outcome.message});
+            without_id_ += line.has_id ? 0 : 1;
+            unknown_ += outcome.receipt.stored && line.may_have_arrived ? 1 : 0;
+            dead_ += outcome.receipt.stored && line.is_dead ? 1 : 0;
+        } else if (is_about_the_line(outcome.error)) {
+            batch.rejected.push_back({line.number, outcome.message});
         } else {
             bar_.erase();
             throw Error(static_cast<errc>(outcome.error.value()),
-                        "stopped at line " + std::to_string(number) + ": " + outcome.message +
+                        "stopped at line " + std::to_string(line.number) + ": " + outcome.message +
                             "; then import again: lines with an id are not stored twice");
         }
     }
@@ -227,14 +252,15 @@ class Import {
     Outbox outbox_;
     ProgressBar bar_;
     Batch filling_;
-    Batch pending_;  ///< being committed
     std::uint64_t stored_ = 0, already_there_ = 0, bad_ = 0, without_id_ = 0;
     std::uint64_t done_with_ = 0;  ///< delivered or discarded where they were exported
     bool warned_ = false;          ///< of a line without an id
     std::uint64_t taken_ = 0;      ///< number of the last line that was
     std::uint64_t dead_ = 0;       ///< given up where they were exported
     std::uint64_t unknown_ = 0;    ///< may have arrived from where they were exported
-    std::future<std::vector<SubmitOutcome>> outcomes_;  ///< last: waited for before all else goes
+    std::deque<HandedOver> handed_over_;
+    bool stopped_ = false;                              ///< the committer's
+    Background<std::vector<SubmitOutcome>> committer_;  ///< last: waited for before all else goes
 };
 
 ExitCode import(const Common& common, const std::string& file) {
