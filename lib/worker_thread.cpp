@@ -428,6 +428,9 @@ void Worker::Thread::drain() {
     }
     delivery::Engine::Step step = engine_->step();
     start_tasks(std::move(step.start));
+    if (!engine_) {
+        return;  // given up meanwhile; the timer that starts the next one is set
+    }
     relay_events();
     arm(step.wake_at);
     plan_tidying();
@@ -563,9 +566,13 @@ class Worker::Thread::Flight {
 };
 
 void Worker::Thread::start_tasks(std::vector<delivery::Task> tasks) {
+    const std::uint64_t generation = generation_;
     for (delivery::Task& task : tasks) {
+        if (!engine_ || generation != generation_) {
+            return;  // one before ended at once and badly: this engine was given up
+        }
         Flight flight{*this};
-        asio::co_spawn(context_, perform(std::move(flight), std::move(task), generation_),
+        asio::co_spawn(context_, perform(std::move(flight), std::move(task), generation),
                        asio::detached);
     }
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "agentsight/options.hpp"
 #include "core/time.hpp"
 
 namespace agentsight::core {
@@ -16,6 +17,8 @@ struct HttpRequest {
     std::string target;           ///< origin form without the endpoint's prefix: "/api/..."
     std::string body;             ///< JSON; empty for get
     std::string idempotency_key;  ///< the record's id; empty: none
+    /// Goes out under a credential of this kind or not at all; none: under any.
+    Credential::Kind kind = Credential::Kind::none;
     /// By how much the answer's body may exceed what the transport takes of any answer.
     std::size_t more_answer = 0;
 };
@@ -33,7 +36,7 @@ enum class Failure {
     cut,         ///< reset or end of file
     malformed,   ///< not HTTP, or not what a limit of ours allows (encoding, two lengths)
     too_large,   ///< header or body beyond the limit
-    aborted,     ///< we stopped it (close, suspend)
+    aborted,     ///< we stopped it (close, suspend, another kind of credential)
 };
 
 /// What one exchange told us: facts, not judgements.

@@ -150,6 +150,8 @@ void Engine::Impl::stop() {
 void Engine::Impl::set_credential(Credential::Kind kind) {
     policy_.kind = kind;
     ++credential_;
+    now_ = store_.now();
+    give_back_other_kind();
     rung_ = true;
     if (kind == Credential::Kind::none) {
         hold_for_credential();

@@ -116,6 +116,7 @@ class Engine::Impl {
     void read(Step& step, const std::string& conversation, OpenReading& look);
     void give_back(const outbox::ClaimedRecord& record, core::OutboxMs due);
     void give_back_ready();
+    void give_back_other_kind();
     std::optional<core::OutboxMs> next_wake() const;
     core::UtcMs best_now() const;
     std::string collected_at(const outbox::ClaimedRecord& record) const;

@@ -323,6 +323,17 @@ void Engine::Impl::give_back_ready() {
     ready_.clear();
 }
 
+/// What was claimed for the credential before must not go out under this one.
+void Engine::Impl::give_back_other_kind() {
+    std::erase_if(ready_, [this](const outbox::ClaimedRecord& record) {
+        const bool fits = record.kind == Credential::Kind::none || record.kind == policy_.kind;
+        if (!fits) {
+            give_back(record, now_);
+        }
+        return !fits;
+    });
+}
+
 void Engine::Impl::drop_idle_readings() {
     std::erase_if(readings_, [this](const auto& one) {
         return !one.second.in_flight && (!one.second.probe || sending_stopped());
@@ -419,6 +430,7 @@ void Engine::Impl::send(Step& step, outbox::ClaimedRecord record, bool probe) {
     probe_record_next_ = false;
     Task task{.id = next_task_++, .kind = Task::Kind::send};
     task.request = core::create_request(route_, record.feedback, record.id, collected_at(record));
+    task.request.kind = record.kind;
     task.record = record.key;
     task.sent = sent_of(record);
     Flight flight{.kind = Task::Kind::send,

@@ -55,6 +55,7 @@ class Transport::Impl {
     static asio::awaitable<Evidence> send(std::shared_ptr<Impl> self, core::HttpRequest request);
 
     void set_credential(const Credential& credential) {
+        kind_ = credential.kind();
         authorization_ = core::authorization(credential);
     }
     core::UtcMs trusted_time() const noexcept { return dialer_.trusted_time(); }
@@ -89,6 +90,7 @@ class Transport::Impl {
     const std::string host_header_;
     const std::string target_prefix_;
     const std::string proxy_authorization_;  ///< of every request; empty but for `forward`
+    Credential::Kind kind_;
     core::SecretText authorization_;
     bool shut_ = false;
 
@@ -117,6 +119,7 @@ Transport::Impl::Impl(asio::io_context& context, TransportOptions options, const
       target_prefix_((way_.kind == Way::Kind::forward ? options_.endpoint.origin() : "") +
                      options_.endpoint.path_prefix),
       proxy_authorization_(way_.kind == Way::Kind::forward ? proxy_authorization(way_.proxy) : ""),
+      kind_(options_.credential.kind()),
       authorization_(core::authorization(options_.credential)),
       watchdog_(context,
                 [this](SteadyTime now) { return std::min(turns_.look(now), pool_.look(now)); }),
@@ -222,6 +225,11 @@ asio::awaitable<void> Transport::Impl::exchange(ConnectionPtr& connection,
     // The last step of connecting may have succeeded while the leash was pulled.
     if (turn.leash.pulled()) {
         turn.explain(evidence, whom_);
+        co_return;
+    }
+    if (request.kind != Credential::Kind::none && request.kind != kind_) {
+        // Replaced while this waited for its connection. A 401 would be the best that could come.
+        fail(evidence, Failure::aborted, "the credential is now one of another kind");
         co_return;
     }
     const core::SecretText authorization = authorization_;  // of this request, whatever comes

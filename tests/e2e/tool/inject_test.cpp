@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <fstream>
 #include <memory>
 #include <set>
 
@@ -247,4 +248,43 @@ TEST_CASE("S6 S7 S8: whatever call of a drain fails or kills it, each record arr
     met += drain_through({"pwrite64", "error=EIO"}, server, 5, 12);
     met += drain_through({"pwrite64", "signal=SIGKILL"}, server, 9, 12);
     CHECK(met > 15);
+}
+
+TEST_CASE("an import that stops at a failing disk and is done again keeps the order of its lines" *
+          doctest::skip(!can_inject())) {
+    constexpr int lines = 1'000;
+    std::string text;
+    std::vector<std::string> wanted;
+    for (int i = 0; i < lines; ++i) {
+        wanted.push_back(numbered_id(i));
+        text += R"({"id":")" + wanted.back() +
+                R"(","conversation_id":"c","sentiment":"neutral"})"
+                "\n";
+    }
+    int stopped = 0;
+    for (int first = 60; first <= 180; first += 40) {
+        CAPTURE(first);
+        const Tool tool;
+        tool.submit("other", comment);  // so that the outbox is there, and the import opens it only
+        std::ofstream{tool.folder / "lines"} << text;
+        // A commit is tried three times; then it fails, and the disk is well again.
+        const std::string when = std::to_string(first) + ".." + std::to_string(first + 2);
+        const Run run =
+            run_program(strace,
+                        {"-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64", "-e",
+                         "inject=pwrite64:error=EIO:when=" + when, AGENTSIGHT_OUTBOX_TOOL,
+                         "import", (tool.folder / "lines").string()},
+                        tool.environment);
+        CAPTURE(run.err);
+        stopped += run.err.find("stopped at line") != std::string::npos;
+        CHECK((run.code == 0 || run.code == 1));
+        CHECK(tool({"import", (tool.folder / "lines").string()}).code == 0);
+        std::vector<std::string> there;
+        for (const json& record :
+             tool.json({"list", "--conversation-id", "c", "--limit", "2000"})) {
+            there.push_back(record.at("id").get<std::string>());
+        }
+        CHECK(there == wanted);
+    }
+    CHECK(stopped > 1);
 }

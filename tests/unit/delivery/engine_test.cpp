@@ -271,6 +271,42 @@ TEST_CASE("an answer to a credential that was replaced meanwhile holds nothing")
     CHECK(drain.tasks[0].request.idempotency_key == id);
 }
 
+TEST_CASE("what is claimed is not sent under a credential of another kind") {
+    Policy policy = Drain::usual();
+    policy.connections = 4;
+    Drain drain{policy};
+    std::vector<std::string> ids;
+    for (int i = 0; i < 12; ++i) {
+        ids.push_back(drain.submit("=c" + std::to_string(i), "good",
+                                   i == 11 ? Credential::Kind::none : Credential::Kind::api_key));
+    }
+    drain.run();
+    REQUIRE(drain.tasks.size() == 4);
+    for (const Task& task : drain.tasks) {
+        CHECK(task.request.kind == Credential::Kind::api_key);
+    }
+    drain.engine().set_credential(Credential::Kind::jwt);
+    for (int i = 0; i < 3; ++i) {
+        drain.answer(drain.created());
+    }
+    // The transport did not send it: it was still connecting.
+    drain.answer(Drain::failed(core::Failure::aborted, false));
+    REQUIRE(drain.tasks.size() == 1);  // that of no kind
+    CHECK(drain.tasks[0].request.idempotency_key == ids[11]);
+    drain.answer(drain.created());
+    const Status status = drain.store().status();
+    CHECK(status.delivered == 4);
+    CHECK(status.waiting_for_other_credential == 8);
+    CHECK(status.claimed == 0);
+    CHECK_FALSE(status.hold.has_value());
+    drain.engine().set_credential(Credential::Kind::api_key);
+    drain.run();
+    while (!drain.tasks.empty()) {
+        drain.answer(drain.created());
+    }
+    CHECK(drain.store().status().delivered == 12);
+}
+
 TEST_CASE("an unpaid account is told apart") {
     Drain drain;
     drain.submit();

@@ -80,3 +80,67 @@ TEST_CASE("who submits to a damaged outbox is told where its file went and what 
     CHECK(seen[0].rescued == 1);
     CHECK(content(seen[0].moved_to).starts_with("xxx"));
 }
+
+TEST_CASE("a batch takes what keeps the rules, and is committed in order, with an outcome each") {
+    TemporaryFolder folder;
+    Outbox outbox{folder / "feedback.db", OutboxMode::create};
+    Options small;
+    small.max_metadata_bytes = 10;
+    FeedbackBatch batch{small};
+    constexpr const char* id = "5f1c8a10-0000-4000-8000-000000000001";
+    const auto add = [&](Feedback feedback) { batch.add({feedback}); };
+    const auto refused = [&](Feedback feedback) {
+        const std::size_t before = batch.size();
+        std::error_code code;
+        try {
+            batch.add({feedback});
+        } catch (const Error& error) {
+            code = error.code();
+        }
+        CHECK(batch.size() == before);
+        return code;
+    };
+    CHECK(outbox.submit_many(batch).empty());
+    add(feedback("one"));
+    CHECK(refused({"c", "bad"}) == errc::sentiment_invalid);
+    CHECK(refused(
+              {.conversation = "c", .sentiment = "neutral", .metadata_json = R"({"long":100})"}) ==
+          errc::metadata_too_large);
+    CHECK(refused({.conversation = "c", .sentiment = "neutral", .id = "no-id"}) ==
+          errc::record_id_invalid);
+    {
+        const std::string gone = "copied";  // a view of it is all that the batch is given
+        add({.conversation = "c", .sentiment = "neutral", .comment = gone, .id = id});
+    }
+    add({.conversation = "c", .sentiment = "neutral", .comment = "copied", .id = id});
+    add({.conversation = "c", .sentiment = "negative", .comment = "copied", .id = id});
+    for (int i = 0; i < 300; ++i) {
+        add(feedback("many"));
+    }
+    FeedbackBatch moved = std::move(batch);
+    const std::vector<SubmitOutcome> outcomes = outbox.submit_many(moved);
+    REQUIRE(outcomes.size() == moved.size());
+    CHECK(outcomes[0].receipt.stored);
+    CHECK(outcomes[1].receipt.stored);
+    CHECK(outcomes[1].receipt.id == id);
+    CHECK_FALSE(outcomes[2].receipt.stored);
+    CHECK_FALSE(outcomes[2].error);
+    CHECK(outcomes[3].error == errc::id_conflict);
+    CHECK(outcomes.back().receipt.stored);
+    CHECK(outbox.get(id).comment == "copied");
+    CHECK(outbox.status().accepted == 302);
+    // Given back by their ids, those of the library's own are found, the first and the last too.
+    FeedbackBatch again;
+    for (const SubmitOutcome& outcome : outcomes) {
+        if (!outcome.error && outcome.receipt.id != id) {
+            Feedback same = feedback(again.size() == 0 ? "one" : "many");
+            same.id = outcome.receipt.id;
+            again.add({same});
+        }
+    }
+    for (const SubmitOutcome& outcome : outbox.submit_many(again)) {
+        CHECK_FALSE(outcome.error);
+        CHECK_FALSE(outcome.receipt.stored);
+    }
+    CHECK(outbox.status().accepted == 302);
+}

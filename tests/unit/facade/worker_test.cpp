@@ -94,12 +94,13 @@ class SilentServer {
 /// A worker on an outbox of its own, with one record that waits.
 struct Working {
     explicit Working(core::Random& chance, LogSink log = {},
-                     std::chrono::milliseconds restart_after = 1s) {
+                     std::chrono::milliseconds restart_after = 1s,
+                     const std::string& proxy = "direct") {
         Options options;
         options.outbox_path = folder.path() / "feedback.db";
         options.endpoint = server.url();
         options.credential = ApiKey{"ags_0123456789"};
-        options.proxy = "direct";
+        options.proxy = proxy;
         options.request_timeout = 10min;  // so that no deadline is what ends it
         store = std::make_shared<outbox::Store>(
             store_options(options.outbox_path, OutboxMode::create, options), clock, random);
@@ -175,6 +176,27 @@ TEST_CASE("P4: an exception inside the worker is told, and it starts again") {
     CHECK(working.state() == RecordState::waiting);
     working.server.listen();
     CHECK(working.server.read_request().starts_with("POST "));
+}
+
+TEST_CASE("P4: the same where a task ends badly before it has begun to wait") {
+    FailingRandom chance;
+    chance.failures = 1'000'000;
+    std::atomic<int> told = 0;
+    Working working{chance,
+                    [&](LogLevel level, std::string_view) { told += level == LogLevel::error; },
+                    1ms, "https://127.0.0.1:1"};  // refused at once: a proxy is http
+    while (told < 4) {
+        working.worker->wake();
+    }
+    chance.failures = 0;
+    std::uint64_t seen = working.worker->changes();
+    const auto end = std::chrono::steady_clock::now() + 30s;
+    while (!working.store->status().hold && std::chrono::steady_clock::now() < end) {
+        working.worker->wait_for_change(seen, end);
+        seen = working.worker->changes();
+    }
+    REQUIRE(working.store->status().hold);
+    CHECK(working.state() == RecordState::waiting);
 }
 
 TEST_CASE("P9: a delivery proven after the worker gave up on itself is kept") {

@@ -70,6 +70,36 @@ Evidence one_answer(std::string bytes) {
 
 }  // namespace
 
+TEST_CASE("a request of one kind of credential is not sent under another") {
+    Bench bench;
+    ScriptedServer server{bench.context, answer_all};
+    Transport transport{bench.context, options_for(server.url()), bench.clock};
+    core::HttpRequest request = post();
+    request.kind = Credential::Kind::api_key;
+    // Replaced while the first request waits for its connection.
+    std::optional<Evidence> evidence;
+    boost::asio::co_spawn(
+        bench.context, [&]() -> awaitable<void> { evidence = co_await transport.send(request); },
+        boost::asio::detached);
+    bench.context.poll_one();
+    transport.set_credential(Jwt{"a.b.c"});
+    bench.context.restart();
+    while (!evidence) {
+        bench.context.run_one();
+    }
+    CHECK_FALSE(evidence->request_written);
+    CHECK(evidence->failure == Failure::aborted);
+    bench.context.restart();
+    CHECK(bench.send(transport, request).failure == Failure::aborted);
+    request.kind = Credential::Kind::jwt;
+    CHECK(bench.send(transport, request).status == 201);
+    request.kind = Credential::Kind::none;
+    CHECK(bench.send(transport, request).status == 201);
+    transport.set_credential(ApiKey{"ags_key"});
+    request.kind = Credential::Kind::api_key;
+    CHECK(bench.send(transport, request).status == 201);
+}
+
 TEST_CASE("a post arrives as it should and its answer comes back whole") {
     Bench bench;
     ScriptedServer server{
