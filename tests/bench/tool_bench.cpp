@@ -121,7 +121,8 @@ int main(int argc, char** argv) {
     std::printf("  %-58s %10.0f records/s\n", "export",
                 static_cast<double>(written) / exported.seconds);
     std::printf("  %-58s %10.2f\n", "import / raw SQLite, 1000 a commit", bench::ratio(v[2], v[0]));
-    bench::print_target("import / raw SQLite, 256 a commit as import", bench::ratio(v[2], v[1]), 0.3);
+    bench::print_target("import / raw SQLite, 256 a commit as import", bench::ratio(v[2], v[1]),
+                        0.3);
     bench::print_target("list, ms", list, 50, false);
     bench::print_target("status, ms", status, 50, false);
     bench::print_target("show, ms", show, 50, false);

@@ -272,8 +272,8 @@ TEST_CASE("an import that stops at a failing disk and is done again keeps the or
         const Run run =
             run_program(strace,
                         {"-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64", "-e",
-                         "inject=pwrite64:error=EIO:when=" + when, AGENTSIGHT_OUTBOX_TOOL,
-                         "import", (tool.folder / "lines").string()},
+                         "inject=pwrite64:error=EIO:when=" + when, AGENTSIGHT_OUTBOX_TOOL, "import",
+                         (tool.folder / "lines").string()},
                         tool.environment);
         CAPTURE(run.err);
         stopped += run.err.find("stopped at line") != std::string::npos;
