@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/masking.hpp"
 #include "delivery/engine_impl.hpp"
 
 /// What the answer to an attempt means for its record, and for all the others.
@@ -178,6 +179,7 @@ void Engine::Impl::send_finished(Flight flight, const core::Evidence& evidence) 
         give_back(record, now_);  // it went out under a credential that has been replaced
         return;
     }
+    outcome.detail = core::masked(outcome.detail, record.feedback);
     Settlement settlement = decision_about(record);
     settlement.to = Settlement::To::waiting;
     settlement.due = now_;

@@ -53,7 +53,7 @@ Answer take_apart(const core::Evidence& evidence) {
     Answer answer{.status = evidence.status};
     std::string detail;
     answer.api_json = evidence.json && core::parse_api_error(evidence.body, detail);
-    if (answer.api_json) {
+    if (answer.api_json && evidence.status >= 400) {  // else they are a row's: feedback
         answer.api_words = std::move(detail);
     }
     if (evidence.retry_after) {

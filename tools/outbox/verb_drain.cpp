@@ -10,7 +10,6 @@
 #include "agentsight/conversation_manager.hpp"
 #include "credentials.hpp"
 #include "hold_words.hpp"
-#include "masking.hpp"
 #include "output.hpp"
 #include "record_json.hpp"
 #include "text.hpp"
@@ -122,7 +121,6 @@ class Drain {
             // Also says whether there is a sound outbox at all, before anything is made.
             const Outbox outbox(options_.outbox_path, OutboxMode::read_only);
             first_ = last_ = outbox.status();
-            mask_words(last_, outbox);
         }
         other_ = first_.drainer;
         if (other_) {
@@ -135,7 +133,7 @@ class Drain {
 
   private:
     static Options options(const Common& common, const DrainFlags& flags) {
-        Options options;
+        Options options = telling_options();
         options.outbox_path = common.path();
         flags.sending.endpoint.refuse_empty();
         flags.sending.credential_file.refuse_empty();
@@ -193,7 +191,6 @@ class Drain {
                 std::this_thread::sleep_for(look_every);
                 looked_before_ = pump.has_looked();
                 last_ = manager.stats();
-                mask_hold();
                 note_refusal();
                 show(progress);
             }
@@ -235,19 +232,6 @@ class Drain {
         }
         const std::uint64_t for_us = last_.waiting - last_.waiting_for_other_credential;
         return for_us == 0 && last_.claimed == 0 && unknowns_are_left_to_person();
-    }
-
-    /// What others look at every 50 ms must not cost a search each time.
-    void mask_hold() {
-        if (!last_.hold || last_.hold->detail.empty()) {
-            return;
-        }
-        if (said_ != last_.hold->detail) {
-            said_ = last_.hold->detail;
-            mask_words(last_, Outbox(options_.outbox_path, OutboxMode::read_only));
-            shown_ = last_.hold->detail;
-        }
-        last_.hold->detail = shown_;
     }
 
     void note_refusal() {
@@ -335,7 +319,6 @@ class Drain {
     const Options options_;
     const std::string endpoint_source_, key_source_;  ///< "--endpoint: "
     Status first_, last_;
-    std::string said_, shown_;    ///< the hold's words, as they are and masked
     bool looked_before_ = false;  ///< our own drain had looked when `last_` was taken
     std::optional<steady_clock::time_point> refused_since_;
     std::optional<Drainer> other_;  ///< another process, as it was at the beginning

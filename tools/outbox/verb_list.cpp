@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <memory>
 
-#include "masking.hpp"
 #include "output.hpp"
 #include "record_json.hpp"
 #include "text.hpp"
@@ -117,12 +116,9 @@ ExitCode list(const Common& common, const ListFlags& flags) {
     while (is_more && written < limit) {
         // One more than is shown tells whether anything follows.
         const std::uint64_t wanted = std::min(page_size, limit - written);
-        std::vector<Record> page = outbox.list(filter, static_cast<std::size_t>(wanted + 1));
+        const std::vector<Record> page = outbox.list(filter, static_cast<std::size_t>(wanted + 1));
         is_more = page.size() > wanted;
         for (std::size_t i = 0; i < std::min<std::size_t>(page.size(), wanted); ++i) {
-            if (!flags.reveal) {
-                mask_words(page[i]);
-            }
             writer.write(page[i]);
             filter.after = page[i].id;
             ++written;

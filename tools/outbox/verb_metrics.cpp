@@ -1,6 +1,5 @@
 #include <array>
 
-#include "masking.hpp"
 #include "output.hpp"
 #include "record_json.hpp"
 #include "times.hpp"
@@ -90,8 +89,7 @@ std::string exposition_of(const Status& status) {
 
 ExitCode metrics(const Common& common) {
     const Outbox outbox(common.path(), OutboxMode::read_only);
-    Status status = outbox.status();
-    mask_words(status, outbox);
+    const Status status = outbox.status();
     if (common.json) {
         print_json(to_json(status));
     } else {

@@ -1,6 +1,5 @@
 #include <memory>
 
-#include "masking.hpp"
 #include "output.hpp"
 #include "record_json.hpp"
 #include "record_lookup.hpp"
@@ -77,10 +76,7 @@ ExitCode show(const Common& common, const ShowFlags& flags) {
     const Reveal reveal = flags.reveal ? Reveal::yes : Reveal::no;
     refuse_empty_id(flags.id);
     const Outbox outbox(common.path(), OutboxMode::read_only);
-    Record record = look_up(flags.id, [&] { return outbox.get(flags.id); });
-    if (!flags.reveal) {
-        mask_words(record);
-    }
+    const Record record = look_up(flags.id, [&] { return outbox.get(flags.id); });
     if (common.json) {
         Json json = to_json(record, reveal);
         json["history"] = history_json(record);

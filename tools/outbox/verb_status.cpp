@@ -1,5 +1,4 @@
 #include "hold_words.hpp"
-#include "masking.hpp"
 #include "output.hpp"
 #include "record_json.hpp"
 #include "text.hpp"
@@ -88,8 +87,7 @@ void print_status(const Status& status) {
 
 ExitCode status(const Common& common) {
     const Outbox outbox(common.path(), OutboxMode::read_only);
-    Status status = outbox.status();
-    mask_words(status, outbox);
+    const Status status = outbox.status();
     if (common.json) {
         print_json(to_json(status));
     } else {

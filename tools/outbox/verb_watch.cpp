@@ -5,7 +5,6 @@
 #include <set>
 
 #include "credentials.hpp"
-#include "masking.hpp"
 #include "output.hpp"
 #include "record_json.hpp"
 #include "terminal.hpp"
@@ -50,9 +49,8 @@ std::vector<WatchError> errors_of(const Outbox& outbox) {
     std::set<std::string> seen;
     for (const Look& look : looks) {
         const Filter filter{.state = look.state, .newest_first = look.newest_first};
-        std::vector<Record> page = outbox.list(filter, errors_page);
-        for (Record& record : page) {
-            mask_words(record);
+        const std::vector<Record> page = outbox.list(filter, errors_page);
+        for (const Record& record : page) {
             const std::string words = error_words(record);
             if (words.empty() || !seen.insert(record.id).second) {
                 continue;
@@ -165,7 +163,6 @@ class Watch {
         next_ = now + every_;
         look_.now = utc_now();
         look_.status = outbox_->status();
-        mask_words(look_.status, *outbox_);
         history_.add(std::chrono::duration_cast<milliseconds>(now - start_), look_.status);
         look_.errors = errors_of(*outbox_);
     }

@@ -311,3 +311,22 @@ TEST_CASE("drain with the right kind of credential sends what another kind had t
     REQUIRE(server.row_count() == 1);
     CHECK(server.rows()[0].source == "customer");
 }
+
+TEST_CASE("a drain that finds the file damaged says that it was moved aside") {
+    const Tool tool;
+    for (int i = 0; i < 20; ++i) {
+        tool.submit("conv", "comment " + std::to_string(i));
+    }
+    const std::string bytes = bytes_of(tool.path());
+    const std::size_t at = bytes.find("comment 7");
+    REQUIRE(at != std::string::npos);
+    std::fstream(tool.path(), std::ios::binary | std::ios::in | std::ios::out)
+            .seekp(static_cast<std::streamoff>(at))
+        << 'C';
+    const sandbox::Server server;
+    const Run run = tool.drain(server, {"--deadline", "30s", "--reconcile-after", "0s"});
+    CAPTURE(run.out);
+    CHECK(run.err.find("was damaged: its file was moved aside, whole, to '" + tool.path() +
+                       ".damaged-") != std::string::npos);
+    CHECK(run.err.find("19 records rescued") != std::string::npos);
+}

@@ -307,6 +307,54 @@ TEST_CASE("what is claimed is not sent under a credential of another kind") {
     CHECK(drain.store().status().delivered == 12);
 }
 
+TEST_CASE("what an answer repeats of a feedback is in no event, no hold and no history") {
+    const std::string comment = "a comment that is nobody's business";
+    const std::string row = R"({"id": 1, "sentiment": "negative", "comment": ")" + comment + "\"}";
+    const std::string refusal = R"({"comment": ["not wanted: )" + comment + "\"]}";
+    for (const auto& [status, body] : {std::pair{201, row},
+                                       {207, row},
+                                       {200, row},
+                                       {302, row},
+                                       {400, refusal},
+                                       {422, refusal},
+                                       {401, refusal},
+                                       {404, refusal},
+                                       {429, refusal},
+                                       {500, refusal}}) {
+        CAPTURE(status);
+        Drain drain;
+        std::vector<std::string> ids;
+        for (int i = 0; i < 8; ++i) {
+            ids.push_back(drain.submit("=c" + std::to_string(i), comment));
+        }
+        drain.run();
+        for (int i = 0; i < 8 && !drain.tasks.empty(); ++i) {
+            drain.answer(Drain::reply(status, body));
+        }
+        std::string said;
+        for (const Event& event : drain.events) {
+            if (const auto* failed = std::get_if<event::AttemptFailed>(&event)) {
+                said += failed->detail;
+            } else if (const auto* dead = std::get_if<event::DeadLetter>(&event)) {
+                said += dead->detail;
+            } else if (const auto* held = std::get_if<event::Held>(&event)) {
+                said += held->detail;
+            }
+        }
+        const Status now = drain.store().status();
+        said += now.hold ? now.hold->detail : "";
+        for (const std::string& id : ids) {
+            const Record record = drain.store().get(id);
+            said += record.last_error;
+            for (const Attempt& attempt : record.history) {
+                said += attempt.detail;
+            }
+        }
+        CHECK_FALSE(said.empty());
+        CHECK(said.find("nobody") == std::string::npos);
+    }
+}
+
 TEST_CASE("an unpaid account is told apart") {
     Drain drain;
     drain.submit();

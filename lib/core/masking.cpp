@@ -1,30 +1,37 @@
-#include "masking.hpp"
+#include "core/masking.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <vector>
 
-#include "record_json.hpp"
+#include "core/json_tree.hpp"
 
-namespace agentsight::tool {
+namespace agentsight::core {
 namespace {
+
+constexpr std::string_view mask = "***";
 
 /// Shorter ones, "ok" or "5", are in anybody's words.
 constexpr std::size_t least_whole = 4;
 /// Of a text that was cut, or quoted in part; shorter ones are phrases that any two texts share.
 constexpr std::size_t least_part = 16;
 
-void collect(const nlohmann::json& value, std::vector<std::string>& texts) {
-    if (value.is_string()) {
-        texts.push_back(value.get<std::string>());
-    } else if (value.is_structured()) {
-        for (const nlohmann::json& member : value) {
-            collect(member, texts);
+/// All texts in it, whatever the depth.
+void collect(const nlohmann::json& json, std::vector<std::string>& texts) {
+    std::vector<const nlohmann::json*> left{&json};
+    while (!left.empty()) {
+        const nlohmann::json& value = *left.back();
+        left.pop_back();
+        if (value.is_string()) {
+            texts.push_back(value.get_ref<const std::string&>());
+        } else if (value.is_structured()) {
+            for (const nlohmann::json& member : value) {
+                left.push_back(&member);
+            }
         }
     }
 }
 
-/// As the library writes down what a server says: on one line.
+/// As printable() writes down what a server says: on one line.
 std::string on_one_line(std::string text) {
     for (char& c : text) {
         const auto byte = static_cast<unsigned char>(c);
@@ -33,10 +40,12 @@ std::string on_one_line(std::string text) {
     return text;
 }
 
-std::vector<std::string> texts_of(const Record& record) {
+std::vector<std::string> texts_of(const Feedback& feedback) {
     std::vector<std::string> texts;
-    collect(nlohmann::json::parse(record.metadata_json, nullptr, false), texts);
-    texts.push_back(record.comment);
+    if (!feedback.metadata.empty()) {
+        collect(parse_json(feedback.metadata), texts);
+    }
+    texts.push_back(feedback.comment);
     for (std::string& text : texts) {
         text = on_one_line(std::move(text));
     }
@@ -80,41 +89,15 @@ std::string without(std::string_view words, const std::vector<bool>& marks) {
 
 }  // namespace
 
-std::string masked(std::string_view words, const Record& record) {
+std::string masked(std::string_view words, const Feedback& feedback) {
     if (words.size() < least_whole) {
         return std::string(words);
     }
     std::vector<bool> marks(words.size(), false);
-    for (const std::string& text : texts_of(record)) {
+    for (const std::string& text : texts_of(feedback)) {
         mark(words, text, marks);
     }
     return without(words, marks);
 }
 
-void mask_words(Record& record) {
-    record.last_error = masked(record.last_error, record);
-    for (Attempt& attempt : record.history) {
-        attempt.detail = masked(attempt.detail, record);
-    }
-}
-
-void mask_words(Status& status, const Outbox& outbox) {
-    constexpr std::size_t most_looked_at = 200;
-    if (!status.hold || status.hold->detail.size() < least_whole) {
-        return;
-    }
-    const std::string said = status.hold->detail;
-    for (const bool newest_first : {false, true}) {
-        for (const RecordState state :
-             {RecordState::waiting, RecordState::unknown, RecordState::dead}) {
-            const Filter filter{.state = state, .newest_first = newest_first};
-            for (const Record& record : outbox.list(filter, most_looked_at)) {
-                if (record.last_error == said) {
-                    status.hold->detail = masked(status.hold->detail, record);
-                }
-            }
-        }
-    }
-}
-
-}  // namespace agentsight::tool
+}  // namespace agentsight::core
