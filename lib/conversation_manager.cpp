@@ -157,7 +157,9 @@ class ConversationManager::Impl {
             refused = error.code();
             id = error.id();
         }
-        queued.callback(refused, Receipt{id, stored});
+        if (queued.callback) {
+            queued.callback(refused, Receipt{id, stored});
+        }
     }
 
     RecordState wait(std::string_view id, std::chrono::milliseconds deadline) {

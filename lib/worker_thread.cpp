@@ -366,6 +366,9 @@ void Worker::Thread::answer(ConversationManager::SubmitCallback& callback,
         if (receipt.stored) {
             worker_.relay_->log_submitted(receipt.id);
         }
+        if (!callback) {
+            return;
+        }
         worker_.relay_->call(
             [callback, error = result.error, receipt] { callback(error, receipt); });
     } catch (...) {

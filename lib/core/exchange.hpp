@@ -46,7 +46,7 @@ struct Evidence {
     bool request_written = false;
     Failure failure = Failure::none;
     int status = 0;                          ///< of the final response; 0: none complete
-    bool json = false;                       ///< Content-Type says JSON
+    bool json = false;                       ///< Content-Type says JSON, or nothing
     std::optional<std::string> retry_after;  ///< the raw field
     std::optional<UtcMs> date;               ///< the Date field, parsed
     std::string location;                    ///< of a redirect; bounded

@@ -48,8 +48,13 @@ std::string_view trimmed(std::string_view text) {
     return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
+/// Where nothing is said the receiver may look for itself (RFC 9110, section 8.3): whether the body
+/// is JSON its parser tells.
 bool is_json(std::string_view content_type) {
     const std::string_view type = trimmed(content_type.substr(0, content_type.find(';')));
+    if (type.empty()) {
+        return true;
+    }
     constexpr std::string_view family = "application/";
     if (type.size() <= family.size() || !same(type.substr(0, family.size()), family)) {
         return false;

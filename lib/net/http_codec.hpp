@@ -37,7 +37,7 @@ struct ResponseLimits {
 /// A complete final response.
 struct Response {
     int status = 0;
-    bool json = false;  ///< application/json or application/...+json
+    bool json = false;  ///< application/json or application/...+json, or no type at all
     std::optional<std::string> retry_after;
     std::string date;  ///< the raw field; empty: none; so is the next
     std::string location;

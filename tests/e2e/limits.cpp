@@ -54,11 +54,9 @@ struct Commas : std::numpunct<char> {
 
 }  // namespace
 
-TEST_CASE("P12: where no thread can be started, feedback is still taken and kept") {
-    if (::geteuid() != 0) {
-        MESSAGE("needs root, to become a user with a limit on threads");
-        return;
-    }
+// Needs root, to become a user with a limit on threads.
+TEST_CASE("P12: where no thread can be started, feedback is still taken and kept" *
+          doctest::skip(::geteuid() != 0)) {
     TemporaryFolder folder;
     REQUIRE(::chown(folder.path().c_str(), nobody, nobody) == 0);
     const Options options = options_for(folder, "http://127.0.0.1:1");

@@ -111,6 +111,21 @@ TEST_CASE("an endpoint with a path and a trailing slash reaches the API's paths"
     submit_documented(manager);
     REQUIRE(server.wait_for_rows(1, patience));
     CHECK(server.requests()[0].target == "/api/conversation-feedbacks/");
+    for (const char* const path : {"/v1", "/v1/", "/a/b//"}) {
+        CAPTURE(path);
+        TemporaryFolder other;
+        const std::size_t before = server.requests().size();
+        ConversationManager behind_a_path{options_for(other, server.url() + path)};
+        submit_documented(behind_a_path);
+        const auto end = std::chrono::steady_clock::now() + patience;
+        while (server.requests().size() == before && std::chrono::steady_clock::now() < end) {
+        }
+        REQUIRE(server.requests().size() > before);
+        std::string_view trimmed = path;
+        trimmed.remove_suffix(trimmed.size() - trimmed.find_last_not_of('/') - 1);
+        CHECK(server.requests()[before].target ==
+              std::string{trimmed} + "/api/conversation-feedbacks/");
+    }
 }
 
 TEST_CASE("1,000 records of 4 threads, killed at a random moment, arrive exactly once") {

@@ -21,13 +21,15 @@ bool is_of_key(const Hold& hold) {
     return hold.detail.find("API key") != std::string::npos;
 }
 
-std::string next_try(const Hold& hold, bool has_drainer) {
-    if (!has_drainer) {
-        return hold.reason == HoldReason::throttled && hold.until
-                   ? "run `agentsight-outbox drain` after " + iso8601(*hold.until)
-                   : std::string(
-                         "no process is sending: start the application, or run "
-                         "`agentsight-outbox drain`");
+std::string next_try(const Hold& hold, Sender sender) {
+    if (sender != Sender::lives) {
+        if (hold.reason == HoldReason::throttled && hold.until) {
+            return "run `agentsight-outbox drain` after " + iso8601(*hold.until);
+        }
+        return sender == Sender::ended
+                   ? "run `agentsight-outbox drain` again later, or start the application"
+                   : "no process is sending: start the application, or run "
+                     "`agentsight-outbox drain`";
     }
     return hold.until ? "it is tried again by itself at " + iso8601(*hold.until)
                       : std::string("it is tried again by itself");
@@ -35,8 +37,8 @@ std::string next_try(const Hold& hold, bool has_drainer) {
 
 }  // namespace
 
-HoldWords hold_words(const Hold& hold, bool has_drainer) {
-    const std::string then = next_try(hold, has_drainer);
+HoldWords hold_words(const Hold& hold, Sender sender) {
+    const std::string then = next_try(hold, sender);
     const std::string since = " since " + iso8601(hold.since);
     switch (hold.reason) {
         case HoldReason::person:
@@ -60,7 +62,7 @@ HoldWords hold_words(const Hold& hold, bool has_drainer) {
                     "check the network; " + then};
         case HoldReason::throttled:
             return {"the server asked to wait" + since + answer(hold),
-                    (has_drainer ? "nothing to do; " : "") + then};
+                    (sender == Sender::lives ? "nothing to do; " : "") + then};
         case HoldReason::route_lost:
             return {"neither of the API's routes answers any more" + since + answer(hold),
                     "check the endpoint, or update the application; " + then};
@@ -76,7 +78,7 @@ HoldWords hold_words(const Hold& hold, bool has_drainer) {
                     "`agentsight-outbox release`"};
         case HoldReason::outage:
             return {"the server answers nothing but errors" + since + answer(hold),
-                    (has_drainer ? "nothing to do; " : "") + then};
+                    (sender == Sender::lives ? "nothing to do; " : "") + then};
     }
     return {"sending waits" + since + answer(hold), then};
 }
@@ -90,7 +92,7 @@ std::optional<HoldWords> obstacle(const Status& status) {
                          "continue it (`kill -CONT " + pid + "`) or end it"};
     }
     if (status.hold) {
-        return hold_words(*status.hold, status.drainer.has_value());
+        return hold_words(*status.hold, status.drainer ? Sender::lives : Sender::absent);
     }
     if (status.waiting > 0 && status.waiting == status.waiting_for_other_credential) {
         return HoldWords{"every waiting record was submitted under another kind of credential",

@@ -13,8 +13,14 @@ struct HoldWords {
     std::string advice;  ///< "set a new one; nothing is lost"
 };
 
-/// Without a drainer nothing ends by itself; the advice says so.
-HoldWords hold_words(const Hold& hold, bool has_drainer);
+/// Who sends, once what is said has been read.
+enum class Sender {
+    lives,   ///< a process drains
+    absent,  ///< none does: nothing ends by itself, and the advice says so
+    ended,   ///< it was we, and we have ended
+};
+
+HoldWords hold_words(const Hold& hold, Sender sender);
 
 /// What holds the outbox up, a hold or something else; none where nothing does.
 std::optional<HoldWords> obstacle(const Status& status);

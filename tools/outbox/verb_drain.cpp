@@ -269,7 +269,7 @@ class Drain {
         std::string line = std::to_string(last_.delivered - first_.delivered) + " delivered, " +
                            std::to_string(open_records(last_)) + " to go";
         if (last_.hold) {
-            line += ": " + hold_words(*last_.hold, true).what;
+            line += ": " + hold_words(*last_.hold, Sender::lives).what;
         }
         progress.show(line);
     }
@@ -298,7 +298,7 @@ class Drain {
         words += std::to_string(last_.waiting) + " waiting, " + std::to_string(last_.claimed) +
                  " claimed, " + std::to_string(last_.unknown) + " unknown";
         if (last_.hold) {
-            const HoldWords hold = hold_words(*last_.hold, other_.has_value());
+            const HoldWords hold = hold_words(*last_.hold, other_ ? Sender::lives : Sender::ended);
             return words + "; " + hold.what + ": " + hold.advice;
         }
         if (verdict == Verdict::hopeless && last_.waiting_for_other_credential > 0) {

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "output.hpp"
@@ -8,13 +11,23 @@
 namespace agentsight::tool {
 namespace {
 
-ExitCode run(const Common& common, const FilterFlags& flags) {
-    const Filter filter = flags.filter();
+struct ExportFlags {
+    FilterFlags filter;
+    TextFlag limit, after;
+};
+
+ExitCode run(const Common& common, const ExportFlags& flags) {
+    Filter filter = flags.filter.filter();
+    flags.after.refuse_empty();
+    filter.after = flags.after.text;
+    constexpr std::uint64_t all = std::numeric_limits<std::uint64_t>::max();
+    const std::uint64_t limit =
+        flags.limit.given() ? parse_number("--limit", flags.limit.text, 1, all) : all;
     const Outbox outbox(common.path(), OutboxMode::read_only);
     complain("export shows comments and metadata in full; keep it as private as the outbox");
     // Records on the terminal and a bar between them would be read by nobody.
     const bool wants_bar = !is_terminal(Stream::out) && is_terminal(Stream::error);
-    ProgressBar bar("record", wants_bar ? outbox.count(filter) : 0);
+    ProgressBar bar("record", wants_bar ? std::min(limit, outbox.count(filter)) : 0);
     std::uint64_t count = 0;
     outbox.for_each(filter, [&](const Record& record) {
         print_json(to_json(record, Reveal::yes));
@@ -22,7 +35,7 @@ ExitCode run(const Common& common, const FilterFlags& flags) {
         if (wants_bar) {
             bar.show(count, count);
         }
-        return true;
+        return count < limit;
     });
     return count == 0 ? ExitCode::nothing : ExitCode::done;
 }
@@ -33,8 +46,10 @@ void add_export(CLI::App& app, Invocation& invocation) {
     CLI::App* verb = add_verb(app, invocation, "export",
                               "Records as JSON, one a line, comments and metadata in full",
                               "export --state dead > dead.ndjson");
-    auto flags = std::make_shared<FilterFlags>();
-    flags->add_to(*verb);
+    auto flags = std::make_shared<ExportFlags>();
+    flags->filter.add_to(*verb);
+    add_text_flag(*verb, flags->limit, "--limit", "At most so many (default: all)", "N");
+    add_text_flag(*verb, flags->after, "--after", "Only those behind this record", "ID");
     verb->callback([&invocation, flags] {
         invocation.run = [&invocation, flags] { return run(invocation.common, *flags); };
     });

@@ -10,6 +10,7 @@ using agentsight::Hold;
 using agentsight::HoldReason;
 using agentsight::tool::hold_words;
 using agentsight::tool::HoldWords;
+using agentsight::tool::Sender;
 
 namespace {
 
@@ -55,15 +56,19 @@ constexpr std::array<Wanted, 11> all{{
 TEST_CASE("every reason to hold is said in plain words, with what to do about it") {
     for (const Wanted& wanted : all) {
         CAPTURE(agentsight::to_string(wanted.reason));
-        const HoldWords words = hold_words(hold_of(wanted.reason, 499, "words"), true);
+        const HoldWords words = hold_words(hold_of(wanted.reason, 499, "words"), Sender::lives);
         CHECK(words.what.find(wanted.what) != std::string::npos);
         CHECK(words.what.find(" since 2026-08-17T14:00:00.000Z") != std::string::npos);
         CHECK(words.advice.find(wanted.advice) != std::string::npos);
         const bool is_answer =
             wanted.reason != HoldReason::person && wanted.reason != HoldReason::no_credential;
         CHECK((words.what.find("(499 words)") != std::string::npos) == is_answer);
-        const HoldWords alone = hold_words(hold_of(wanted.reason), false);
+        const HoldWords alone = hold_words(hold_of(wanted.reason), Sender::absent);
         CHECK((alone.advice.find("no process is sending") != std::string::npos) ==
+              wanted.needs_a_sender);
+        const HoldWords after = hold_words(hold_of(wanted.reason), Sender::ended);
+        CHECK(after.advice.find("no process is sending") == std::string::npos);
+        CHECK((after.advice.find("drain` again later") != std::string::npos) ==
               wanted.needs_a_sender);
     }
 }
@@ -71,13 +76,13 @@ TEST_CASE("every reason to hold is said in plain words, with what to do about it
 TEST_CASE("a refused token is not called an API key") {
     const HoldWords token = hold_words(
         hold_of(HoldReason::credential_refused, 401, "Given token not valid for any token type"),
-        true);
+        Sender::lives);
     CHECK(token.what.find("API key") == std::string::npos);
     CHECK(token.advice.find("key") == std::string::npos);
     const HoldWords key =
-        hold_words(hold_of(HoldReason::credential_refused, 401, "Invalid API key."), true);
+        hold_words(hold_of(HoldReason::credential_refused, 401, "Invalid API key."), Sender::lives);
     CHECK(key.what.find("refuses the API key since") != std::string::npos);
     CHECK(key.advice == "set a new key; nothing is lost");
-    const HoldWords unpaid = hold_words(hold_of(HoldReason::account_unpaid), true);
+    const HoldWords unpaid = hold_words(hold_of(HoldReason::account_unpaid), Sender::lives);
     CHECK(unpaid.advice.find("key") == std::string::npos);
 }

@@ -249,6 +249,14 @@ TEST_CASE("export prints one JSON object a line, in full, and says so") {
     CHECK(run.out.find("18446744073709551615") != std::string::npos);
     CHECK(lines[0]["metadata"]["x"] == 0.1);
     CHECK(tool({"export", "--state", "dead"}).code == 4);
+    const std::vector<json> first = lines_of(tool({"export", "--limit", "1"}).out);
+    REQUIRE(first.size() == 1);
+    CHECK(first[0] == lines[0]);
+    const std::vector<json> rest =
+        lines_of(tool({"export", "--after", first[0]["id"].get<std::string>()}).out);
+    REQUIRE(rest.size() == 1);
+    CHECK(rest[0] == lines[1]);
+    CHECK(tool({"export", "--after", rest[0]["id"].get<std::string>()}).code == 4);
 }
 
 TEST_CASE("verify finds a sound outbox sound; metrics are Prometheus text") {

@@ -355,6 +355,30 @@ TEST_CASE("what an answer repeats of a feedback is in no event, no hold and no h
     }
 }
 
+TEST_CASE("a probe that draws an error ends a throttle: what is held is held for that") {
+    Drain drain;
+    drain.submit("=a");
+    drain.submit("=b");
+    drain.run();
+    core::Evidence throttled = Drain::reply(429, R"({"detail": "Request was throttled."})");
+    throttled.retry_after = "5";
+    drain.answer(throttled);
+    drain.answer(throttled);
+    REQUIRE(drain.hold() == HoldReason::throttled);
+    for (int i = 0; i < 100 && drain.tasks.empty(); ++i) {
+        REQUIRE(drain.wake_at.has_value());
+        drain.clock.advance(std::max<std::int64_t>(*drain.wake_at - drain.store().now(), 1));
+        drain.run();
+    }
+    REQUIRE(drain.tasks.size() == 1);
+    drain.answer(Drain::html(500));
+    CHECK(drain.hold() == HoldReason::outage);
+    CHECK(std::ranges::any_of(drain.events, [](const Event& event) {
+        const auto* released = std::get_if<event::Released>(&event);
+        return released != nullptr && released->reason == HoldReason::throttled;
+    }));
+}
+
 TEST_CASE("an unpaid account is told apart") {
     Drain drain;
     drain.submit();

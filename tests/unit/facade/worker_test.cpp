@@ -70,10 +70,17 @@ class SilentServer {
 
     /// The first bytes of the next connection's request.
     std::string read_request() {
-        connections_.push_back(::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC));
         std::array<char, 1'024> buffer;
-        const ssize_t size = ::recv(connections_.back(), buffer.data(), buffer.size(), 0);
-        return {buffer.data(), size > 0 ? static_cast<std::size_t>(size) : 0};
+        while (true) {
+            const int connection = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+            REQUIRE(connection >= 0);
+            const ssize_t size = ::recv(connection, buffer.data(), buffer.size(), 0);
+            if (size > 0) {
+                connections_.push_back(connection);
+                return {buffer.data(), static_cast<std::size_t>(size)};
+            }
+            ::close(connection);  // made before the network changed, and given up then
+        }
     }
     /// To the request of that connection, counted as they were read.
     void answer(std::size_t connection, const std::string& status, const std::string& body) {

@@ -12,7 +12,7 @@ _agentsight_outbox_flags() {
     watch) printf '%s' "--every --count" ;;
     requeue | discard) printf '%s' "$filters --all --force --yes" ;;
     resolve) printf '%s' "--delivered --server-id --resend" ;;
-    export) printf '%s' "$filters" ;;
+    export) printf '%s' "$filters --limit --after" ;;
     purge) printf '%s' "--delivered-before --yes" ;;
     esac
 }
