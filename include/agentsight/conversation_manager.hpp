@@ -103,9 +103,9 @@ class AGENTSIGHT_API ConversationManager {
     using SubmitCallback = std::function<void(std::error_code, const Receipt&)>;
 
     /// For threads that must not wait for a disk: validates and copies here, commits on
-    /// the worker's thread, then runs `callback` (may be empty; there, or through Options::dispatch).
-    /// Until then the record is in memory only. What is refused at once (a broken rule,
-    /// errc::busy when 1,024 are queued, errc::closed) calls back before this returns.
+    /// the worker's thread, then runs `callback` (may be empty; there, or through
+    /// Options::dispatch). Until then the record is in memory only. What is refused at once (a
+    /// broken rule, errc::busy when 1,024 are queued, errc::closed) calls back before this returns.
     void async_submit_feedback(const ConversationRef& conversation, const SentimentRef& sentiment,
                                const CommentRef& comment, const nlohmann::json& metadata,
                                SubmitCallback callback) {
