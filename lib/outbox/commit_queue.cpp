@@ -59,7 +59,7 @@ void CommitQueue::run(Job& job) {
         leads = place.waiter->wait() == Word::leads;
     }
     if (leads) {
-        lead(place.waiter);
+        lead(place.waiter, job.weight() >= max_batch_weight);  // an import is a batch by itself
     }
     leave(place.waiter);
     if (leads) {
@@ -86,16 +86,16 @@ void CommitQueue::run_alone(const std::function<void()>& work) {
     report();
 }
 
-void CommitQueue::lead(Waiter* own) noexcept {
+void CommitQueue::lead(Waiter* own, bool fills_a_batch) noexcept {
     // Bounded: every job's own deadline ends its waiting for the lock.
-    while (!lead_once(own)) {
+    while (!lead_once(own, fills_a_batch)) {
     }
     hand_over();
 }
 
 /// True once the leader's own job is done.
-bool CommitQueue::lead_once(Waiter* own) {
-    if (may_fill_up()) {
+bool CommitQueue::lead_once(Waiter* own, bool fills_a_batch) {
+    if (!fills_a_batch) {
         // Those just told come back within this one turn of the processor: fuller batches, and
         // nothing lost for a lone caller.
         os::yield_processor();
@@ -124,13 +124,6 @@ bool CommitQueue::lead_once(Waiter* own) {
     }
     writer_.after_telling();
     return own_done;
-}
-
-/// An import is a batch by itself.
-bool CommitQueue::may_fill_up() {
-    const std::lock_guard lock{mutex_};
-    return entries_.empty() || entries_.front().job == nullptr ||
-           entries_.front().job->weight() < max_batch_weight;
 }
 
 void CommitQueue::take_batch() {

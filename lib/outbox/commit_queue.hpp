@@ -52,9 +52,8 @@ class CommitQueue {
     };
     Place enter(Job* job);
     void leave(Waiter* waiter) noexcept;
-    void lead(Waiter* own) noexcept;
-    bool lead_once(Waiter* own);
-    bool may_fill_up();
+    void lead(Waiter* own, bool fills_a_batch) noexcept;
+    bool lead_once(Waiter* own, bool fills_a_batch);
     void take_batch();
     void give_back(const std::vector<Job*>& later);
     void hand_over() noexcept;

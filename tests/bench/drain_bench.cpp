@@ -2,7 +2,10 @@
 // nginx over as many connections, in turn; and, where each answer takes 50 ms, against
 // connections / 50 ms. Needs nginx and wrk.
 //
-//   bench-drain [--records N] [--rounds N] [--connections N]... [--only local|far]
+// And the memory of a process that drains a million.
+//
+//   bench-drain [--records N] [--rounds N] [--connections N]... [--million N]
+//               [--only local|far|million]
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -199,7 +202,41 @@ double drain(const std::filesystem::path& filled, const std::string& url, int co
     return static_cast<double>(count) / took;
 }
 
+/// The most memory that was resident at once, of this process.
+double peak_megabytes() {
+    std::ifstream status{"/proc/self/status"};
+    std::string line;
+    while (std::getline(status, line)) {
+        if (line.starts_with("VmHWM:")) {
+            return std::strtod(line.c_str() + 6, nullptr) / 1024;
+        }
+    }
+    return 0;
+}
+
+/// A process of its own, so that the memory is the drain's.
+int drain_here(const std::string& file, const std::string& url) {
+    agentsight::Options options;
+    options.outbox_path = file;
+    options.endpoint = url;
+    options.credential = agentsight::ApiKey{key};
+    options.connections = 8;
+    agentsight::ConversationManager manager{options};
+    const std::uint64_t count = manager.stats().waiting;
+    const double took = bench::seconds([&] { manager.flush(1h); });
+    if (manager.stats().delivered != count) {
+        throw std::runtime_error("delivered " + std::to_string(manager.stats().delivered) +
+                                 " only");
+    }
+    std::printf("  %-58s %10.0f requests/s\n",
+                (std::to_string(count) + " records, 8 connections").c_str(),
+                static_cast<double>(count) / took);
+    bench::print_target("resident memory while draining them, MB", peak_megabytes(), 16, false);
+    return 0;
+}
+
 struct Settings {
+    int million = 1'000'000;
     int records = 20'000;
     int rounds = 5;
     std::vector<int> connections;
@@ -236,6 +273,20 @@ void bench_local(const Settings& settings, const std::string& nginx, const std::
     }
 }
 
+void bench_million(const Settings& settings, const std::string& nginx) {
+    const TemporaryFolder folder;
+    const Nginx server{nginx, folder.path()};
+    const std::filesystem::path filled = folder.path() / "filled.db";
+    fill(filled, settings.million);
+    std::fflush(stdout);
+    const std::string command = "exec '" +
+                                std::filesystem::read_symlink("/proc/self/exe").string() +
+                                "' --drain '" + filled.string() + "' " + server.url();
+    if (std::system(command.c_str()) != 0) {
+        throw std::runtime_error("draining them failed");
+    }
+}
+
 void bench_far(const Settings& settings) {
     sandbox::ServerOptions server_options;
     server_options.request_log = 1;
@@ -262,11 +313,16 @@ void bench_far(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) try {
+    if (argc == 4 && std::string_view{argv[1]} == "--drain") {
+        return drain_here(argv[2], argv[3]);
+    }
     Settings settings;
     for (int i = 1; i + 1 < argc; i += 2) {
         const std::string flag = argv[i];
         if (flag == "--records") {
             settings.records = std::atoi(argv[i + 1]);
+        } else if (flag == "--million") {
+            settings.million = std::atoi(argv[i + 1]);
         } else if (flag == "--rounds") {
             settings.rounds = std::atoi(argv[i + 1]);
         } else if (flag == "--connections") {
@@ -285,10 +341,15 @@ int main(int argc, char** argv) try {
             std::printf("drain: needs the packages nginx-light and wrk\n");
             return 77;
         }
-        std::printf("drain, %d records a round, every delivery durable\n", settings.records);
-        bench_local(settings, nginx, wrk);
+        if (settings.only != "million") {
+            std::printf("drain, %d records a round, every delivery durable\n", settings.records);
+            bench_local(settings, nginx, wrk);
+        }
+        if (settings.only != "local") {
+            bench_million(settings, nginx);
+        }
     }
-    if (settings.only != "local") {
+    if (settings.only.empty() || settings.only == "far") {
         bench_far(settings);
     }
     return 0;
