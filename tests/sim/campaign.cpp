@@ -35,7 +35,7 @@ Mutant mutant_of(const std::string& name) {
 
 struct Totals {
     std::uint64_t runs = 0, records = 0, delivered = 0, dead = 0, left = 0, posts = 0, gets = 0,
-                  steps = 0, declared = 0, doubled = 0;
+                  steps = 0, cuts = 0, declared = 0, doubled = 0;
     double virtual_hours = 0;
 };
 
@@ -98,6 +98,7 @@ int main(int argc, char** argv) {
         totals.posts += result.posts;
         totals.gets += result.gets;
         totals.steps += result.steps;
+        totals.cuts += result.cuts;
         totals.declared += result.possible_duplicates;
         totals.doubled += result.doubled;
         totals.virtual_hours += static_cast<double>(result.finished_at) / 3'600'000;
@@ -122,14 +123,15 @@ int main(int argc, char** argv) {
     const double seconds = since();
     std::printf(
         "%llu runs, %llu wrong; %llu records: %llu delivered, %llu dead, %llu left to a person; "
-        "%llu POSTs, %llu GETs, %llu steps; doubled %llu, declared %llu; %.0f virtual hours; "
+        "%llu POSTs, %llu GETs, %llu steps, %llu power cuts; doubled %llu, declared %llu; %.0f "
+        "virtual hours; "
         "%.0f runs/s\n",
         static_cast<unsigned long long>(totals.runs), static_cast<unsigned long long>(wrong),
         static_cast<unsigned long long>(totals.records),
         static_cast<unsigned long long>(totals.delivered),
         static_cast<unsigned long long>(totals.dead), static_cast<unsigned long long>(totals.left),
         static_cast<unsigned long long>(totals.posts), static_cast<unsigned long long>(totals.gets),
-        static_cast<unsigned long long>(totals.steps),
+        static_cast<unsigned long long>(totals.steps), static_cast<unsigned long long>(totals.cuts),
         static_cast<unsigned long long>(totals.doubled),
         static_cast<unsigned long long>(totals.declared), totals.virtual_hours,
         static_cast<double>(totals.runs) / seconds);

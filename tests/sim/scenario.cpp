@@ -94,6 +94,11 @@ Scenario::Scenario(std::uint64_t seed_given) : seed(seed_given) {
     // Reading refused: at most once only where a person decides.
     policy.when_unknown =
         refuses_reading && one_in(2) ? WhenUnknown::leave_to_person : WhenUnknown::resend;
+    // Of one process: what another's page cache holds survives no kill of ours.
+    on_crash_disk = one_in(8) && !two_processes;
+    if (on_crash_disk) {
+        deaths += 1;
+    }
 }
 
 bool Scenario::active(Phase::Kind kind, Time at) const {
@@ -112,7 +117,8 @@ std::string Scenario::describe() const {
          << " skew " << device_skew / 1000 << (list_route ? "" : " old-read")
          << (refuses_reading ? " no-read" : "") << (has_poison ? " poison" : "")
          << (missing_conversation ? " missing" : "") << (two_processes ? " two" : "")
-         << " controls " << controls << (full_speed ? " full" : "") << ";";
+         << (on_crash_disk ? " crash-disk" : "") << " controls " << controls
+         << (full_speed ? " full" : "") << ";";
     for (const Phase& phase : phases) {
         text << ' ' << name(phase.kind) << '[' << phase.from / 1000 << ',' << phase.to / 1000
              << ']';

@@ -65,9 +65,10 @@ struct Scenario {
     Time database_skew = 0;  ///< created_at against Date
     Time late_by = 90'000;
 
-    int deaths = 0;        ///< of the process
-    int reboots = 0;       ///< of those, with the machine
-    Time device_skew = 0;  ///< the device's wall clock against the truth
+    int deaths = 0;              ///< of the process
+    bool on_crash_disk = false;  ///< which loses what was not synced, in the middle of anything
+    int reboots = 0;             ///< of those, with the machine
+    Time device_skew = 0;        ///< the device's wall clock against the truth
     bool clock_jumps = false;
     bool full_speed = false;
 

@@ -1,6 +1,7 @@
 #include "simulation.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 
 #include "core/http_date.hpp"
@@ -34,6 +35,7 @@ core::ConversationKey conversation_key(int number) {
 
 Simulation::Simulation(const Scenario& scenario, const std::filesystem::path& folder, bool trace)
     : scenario_(scenario),
+      folder_(folder),
       file_(folder / "feedback.db"),
       trace_(trace),
       random_(test::TestRandom{scenario.seed ^ 0x1111'1111}.next()),
@@ -101,16 +103,31 @@ void Simulation::submit(int number) {
     if (random_.below(10) == 0) {
         feedback.metadata = R"({"rating":5})";
     }
+    one.conversation = feedback.conversation.value;
+    one.content = feedback.conversation.value + "|" + std::string{to_string(feedback.sentiment)} +
+                  "|" + std::string{core::strip(feedback.comment)};
+    if (disk_) {
+        submission.id.emplace();
+        for (auto& byte : submission.id->bytes) {
+            byte = static_cast<std::uint8_t>(random_.next());
+        }
+    }
     outbox::Store& submitter = follower_ && random_.below(2) == 0 ? *follower_ : *store_;
+    keep(submission, std::move(one), submitter);
+}
+
+void Simulation::keep(const outbox::Submission& submission, Submitted one,
+                      outbox::Store& submitter) {
     const outbox::SubmitResult submitted = submitter.submit(submission);
+    if (submitted.error && power_is_gone()) {
+        doubtful_.push_back({submission, std::move(one)});
+        return;
+    }
     if (submitted.error) {
         problem("submit failed: " + submitted.message);
         return;
     }
     one.id = submitted.id.text();
-    one.conversation = feedback.conversation.value;
-    one.content = feedback.conversation.value + "|" + std::string{to_string(feedback.sentiment)} +
-                  "|" + std::string{core::strip(feedback.comment)};
     log("submit " + one.id + " " + one.content);
     submitted_.push_back(std::move(one));
     if (engine_) {
@@ -123,6 +140,10 @@ std::unique_ptr<outbox::Store> Simulation::open_store() {
     outbox::StoreOptions options;
     options.path = file_;
     options.durability = Durability::relaxed;
+    if (disk_) {
+        options.vfs = disk_->vfs();
+        options.durability = Durability::power_cut;
+    }
     return std::make_unique<outbox::Store>(std::move(options), clock_, engine_random_);
 }
 
@@ -155,19 +176,60 @@ void Simulation::start_process() {
     not_before_ = not_before_committed_;
     open_follower();
     dirty_ = true;
+    for (Doubtful& one : std::exchange(doubtful_, {})) {
+        keep(one.submission, std::move(one.submitted), *store_);
+    }
     for (const int number : std::exchange(waiting_submits_, {})) {
         submit(number);
     }
 }
 
+/// What a stop left, on a disk of its own.
+void Simulation::make_disk(const test::DiskImage& image) {
+    disk_.reset();
+    disk_.emplace(folder_ / ("disk" + std::to_string(disks_++)), image);
+    file_ = disk_->folder() / "feedback.db";
+    plan_power_cut();
+}
+
+/// At some operation of some call, while the world is bad.
+void Simulation::plan_power_cut() {
+    const std::uint64_t at = disk_->changes() + 1 + random_.below(400);
+    disk_->at_change = [this, at](std::uint64_t operation) {
+        if (operation == at && clock_.time < scenario_.faults_until && !power_is_gone()) {
+            cut_power(random_.below(2) == 0);
+        }
+    };
+}
+
+void Simulation::cut_power(bool reboot) {
+    static constexpr std::array damages{test::Damage::lose_unsynced, test::Damage::sectors,
+                                        test::Damage::garbage, test::Damage::torn_4k};
+    left_on_disk_ = disk_->stopped_by(
+        reboot ? damages[random_.below(damages.size())] : test::Damage::process_kill, random_);
+    rebooted_by_cut_ = reboot;
+    ++result_.cuts;
+    disk_->cut();
+}
+
 void Simulation::kill_process(Time down_for, bool reboot) {
-    if (!engine_) {
-        return;
+    if (engine_) {
+        end_process(down_for, reboot);
     }
+}
+
+void Simulation::end_process(Time down_for, bool reboot) {
     log(reboot ? "the machine restarts" : "the process dies");
+    if (disk_ && !power_is_gone()) {
+        cut_power(reboot);
+    }
     engine_.reset();
     store_.reset();
+    if (disk_) {
+        make_disk(left_on_disk_);
+    }
     wake_at_.reset();
+    dirty_ = false;
     ++process_;  // answers to the dead are dropped
     if (reboot) {
         follower_.reset();
@@ -454,8 +516,35 @@ bool Simulation::only_poison_is_left() {
     return engine_->held().has_value();
 }
 
+/// Whatever is next. Where the power goes meanwhile, the process is gone in the middle of it.
+void Simulation::act() {
+    try {
+        if (engine_ && dirty_) {
+            step();
+        } else if (!events_.empty() && events_.top().at <= clock_.time) {
+            const auto action = events_.top().action;
+            events_.pop();
+            action();
+        } else {
+            wake_at_.reset();
+            dirty_ = true;
+        }
+    } catch (const std::exception&) {
+        if (!power_is_gone()) {
+            throw;
+        }
+    }
+    if (power_is_gone()) {
+        log("in the middle of something:");
+        end_process(1 + static_cast<Time>(random_.below(2 * minute)), rebooted_by_cut_);
+    }
+}
+
 Result Simulation::run() {
-    start_process();
+    if (scenario_.on_crash_disk) {
+        make_disk({});
+    }
+    at(0, [this] { start_process(); });
     plan_submits();
     plan_deaths();
     plan_controls();
@@ -467,7 +556,7 @@ Result Simulation::run() {
     Time looked_at = scenario_.faults_until;
     while (result_.problems.empty()) {
         if (engine_ && dirty_) {
-            step();
+            act();
             steps_now = steps_time == clock_.time ? steps_now + 1 : 0;
             steps_time = clock_.time;
             if (steps_now > steps_at_one_time) {
@@ -490,18 +579,15 @@ Result Simulation::run() {
             }
         }
         clock_.time = std::max(clock_.time, *next);
-        if (!events_.empty() && events_.top().at <= clock_.time) {
-            const auto action = events_.top().action;
-            events_.pop();
-            action();
-        } else {
-            wake_at_.reset();
-            dirty_ = true;
-        }
+        act();
     }
     result_.finished_at = clock_.time;
     if (result_.problems.empty()) {
-        check();
+        try {
+            check();
+        } catch (const Error& error) {
+            problem(error.what());  // a record that is not there
+        }
     }
     return result_;
 }
@@ -601,15 +687,21 @@ void Simulation::check_rows(const Status& status) {
         problem("possible duplicates counted without a documented cause");
     }
     // A record without a server Date and of another boot is a person's to decide.
-    if (result_.left != 0 && !scenario_.refuses_reading && scenario_.reboots == 0) {
+    if (result_.left != 0 && !scenario_.refuses_reading && reboots_ == 0) {
         problem("left to a person without a documented cause");
     }
 }
 
 void Simulation::check_order() {
     std::map<std::string, std::size_t> number;
+    // Left to a person, they delayed nobody; a row may come whenever it likes, and which of two
+    // equal ones is whose nobody can tell.
+    std::set<std::string> left;
     for (std::size_t i = 0; i < submitted_.size(); ++i) {
         number[submitted_[i].id] = i;
+        if (store_->state_of(submitted_[i].id) == RecordState::unknown) {
+            left.insert(submitted_[i].content);
+        }
     }
     std::map<std::string, std::size_t> last;
     for (const Row& row : server_.rows()) {
@@ -618,8 +710,8 @@ void Simulation::check_order() {
             problem("a row of nobody's");
             continue;
         }
-        if (store_->state_of(row.record) == RecordState::unknown) {
-            continue;  // left to a person, it delayed nobody; its row may come whenever it likes
+        if (left.contains(submitted_[entry->second].content)) {
+            continue;
         }
         std::size_t& newest = last[row.conversation];
         // A record that a firewall would not let through stepped aside for the others.

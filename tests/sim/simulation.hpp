@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/time.hpp"
+#include "crash_vfs.hpp"
 #include "delivery/engine.hpp"
 #include "outbox/store.hpp"
 #include "scenario.hpp"
@@ -33,6 +34,7 @@ struct Result {
     std::vector<std::string> problems;
     Time finished_at = 0;
     std::uint64_t steps = 0;
+    std::uint64_t cuts = 0;  ///< of the crash disk's power, or of its process
     std::uint64_t posts = 0;
     std::uint64_t gets = 0;
     std::uint64_t connects = 0;
@@ -70,6 +72,11 @@ class Simulation {
         bool may_die = false;
     };
     struct Plan;
+    /// Under way when the power went: submitted again with the same id, as an application would.
+    struct Doubtful {
+        outbox::Submission submission;
+        Submitted submitted;
+    };
 
     void at(Time time, std::function<void()> action);
     void log(const std::string& line);
@@ -82,6 +89,13 @@ class Simulation {
     void submit(int number);
     void start_process();
     void kill_process(Time down_for, bool reboot);
+    void end_process(Time down_for, bool reboot);
+    void keep(const outbox::Submission& submission, Submitted one, outbox::Store& submitter);
+    void make_disk(const test::DiskImage& image);
+    void plan_power_cut();
+    void cut_power(bool reboot);
+    bool power_is_gone() const { return disk_ && disk_->is_dead(); }
+    void act();
     void step();
     void start(delivery::Task task);
     void connect(const delivery::Task& task);
@@ -97,6 +111,7 @@ class Simulation {
     void problem(std::string what);
 
     const Scenario& scenario_;
+    std::filesystem::path folder_;
     std::filesystem::path file_;
     bool trace_;
     test::TestRandom random_;         // the world's
@@ -106,6 +121,11 @@ class Simulation {
     Result result_;
     std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
     std::uint64_t order_ = 0;
+    std::optional<test::CrashDisk> disk_;
+    test::DiskImage left_on_disk_;  ///< by the last cut
+    bool rebooted_by_cut_ = false;
+    int disks_ = 0;
+    std::vector<Doubtful> doubtful_;
     std::unique_ptr<outbox::Store> store_;
     std::unique_ptr<delivery::Engine> engine_;
     std::unique_ptr<outbox::Store> follower_;  ///< of another process: submits, and waits
