@@ -367,7 +367,7 @@ int Engine::Impl::judged_alone(const outbox::ClaimedRecord& record, int status) 
         bad_answers_.try_emplace(record.key, BadAnswers{.deliveries = deliveries_});
     BadAnswers& answers = entry->second;
     const bool others_delivered = deliveries_ > answers.deliveries;
-    answers.strikes = others_delivered || first ? 1 : answers.strikes + 1;
+    answers.strikes = others_delivered || first || !same ? 1 : answers.strikes + 1;
     answers.deliveries = deliveries_;
     if (!same) {
         return 1;

@@ -231,7 +231,7 @@ class Engine::Impl {
     std::uint64_t credential_ = 0;  ///< counts set_credential
     struct BadAnswers {
         std::uint64_t deliveries = 0;  ///< as many there were at the last
-        int strikes = 0;               ///< in a row, with nothing delivered between
+        int strikes = 0;               ///< the same in a row, with nothing delivered between
     };
     std::unordered_map<std::int64_t, BadAnswers> bad_answers_;  ///< by key
     struct Missing {
