@@ -120,8 +120,10 @@ struct VerifyReport {
 
 /// What Outbox::salvage did.
 struct Salvage {
-    std::uint64_t rescued = 0;       ///< records in the fresh outbox
-    std::uint64_t lost = 0;          ///< accepted once, and not readable any more
+    std::uint64_t rescued = 0;  ///< records in the fresh outbox
+    /// Known to have been accepted, and not readable any more: at least so many, as what stood at
+    /// the end of a file that was cut off leaves no trace.
+    std::uint64_t lost = 0;
     std::filesystem::path moved_to;  ///< the damaged file, whole; empty: sound, left as it was
 };
 

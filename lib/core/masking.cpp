@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/json_text.hpp"
 #include "core/json_tree.hpp"
 
 namespace agentsight::core {
@@ -13,7 +14,7 @@ constexpr std::string_view mask = "***";
 /// Shorter ones, "ok" or "5", are in anybody's words.
 constexpr std::size_t least_whole = 4;
 /// Of a text that was cut, or quoted in part; shorter ones are phrases that any two texts share.
-constexpr std::size_t least_part = 16;
+constexpr std::size_t least_part = 8;
 
 /// All texts in it, whatever the depth.
 void collect(const nlohmann::json& json, std::vector<std::string>& texts) {
@@ -23,6 +24,8 @@ void collect(const nlohmann::json& json, std::vector<std::string>& texts) {
         left.pop_back();
         if (value.is_string()) {
             texts.push_back(value.get_ref<const std::string&>());
+        } else if (value.is_number()) {
+            texts.push_back(value.dump());
         } else if (value.is_structured()) {
             for (const nlohmann::json& member : value) {
                 left.push_back(&member);
@@ -31,13 +34,51 @@ void collect(const nlohmann::json& json, std::vector<std::string>& texts) {
     }
 }
 
-/// As printable() writes down what a server says: on one line.
-std::string on_one_line(std::string text) {
+/// As printable() writes down what a server says, on one line; in lower case.
+std::string comparable(std::string_view given) {
+    std::string text{given};
     for (char& c : text) {
         const auto byte = static_cast<unsigned char>(c);
-        c = (byte >= '\t' && byte <= '\r') ? ' ' : byte < 0x20 || byte == 0x7F ? '?' : c;
+        const bool is_space = byte >= '\t' && byte <= '\r';
+        const bool is_upper = c >= 'A' && c <= 'Z';
+        c = is_space                      ? ' '
+            : byte < 0x20 || byte == 0x7F ? '?'
+            : is_upper                    ? static_cast<char>(c | 0x20)
+                                          : c;
     }
     return text;
+}
+
+std::string in_json(const std::string& text) {
+    std::string escaped;
+    append_json_string(escaped, text);
+    return escaped.substr(1, escaped.size() - 2);
+}
+
+std::string in_html(const std::string& text, std::string_view apostrophe) {
+    std::string escaped;
+    for (const char c : text) {
+        switch (c) {
+            case '&':
+                escaped += "&amp;";
+                break;
+            case '<':
+                escaped += "&lt;";
+                break;
+            case '>':
+                escaped += "&gt;";
+                break;
+            case '"':
+                escaped += "&quot;";
+                break;
+            case '\'':
+                escaped += apostrophe;
+                break;
+            default:
+                escaped += c;
+        }
+    }
+    return escaped;
 }
 
 std::vector<std::string> texts_of(const Feedback& feedback) {
@@ -46,8 +87,17 @@ std::vector<std::string> texts_of(const Feedback& feedback) {
         collect(parse_json(feedback.metadata), texts);
     }
     texts.push_back(feedback.comment);
+    for (std::size_t i = 0, given = texts.size(); i < given; ++i) {
+        const std::string text = texts[i];
+        for (std::string escaped :
+             {in_json(text), in_html(text, "&#x27;"), in_html(text, "&#39;")}) {
+            if (escaped != text) {
+                texts.push_back(std::move(escaped));
+            }
+        }
+    }
     for (std::string& text : texts) {
-        text = on_one_line(std::move(text));
+        text = comparable(text);
     }
     std::erase_if(texts, [](const std::string& text) { return text.size() < least_whole; });
     return texts;
@@ -94,8 +144,9 @@ std::string masked(std::string_view words, const Feedback& feedback) {
         return std::string(words);
     }
     std::vector<bool> marks(words.size(), false);
+    const std::string compared = comparable(words);
     for (const std::string& text : texts_of(feedback)) {
-        mark(words, text, marks);
+        mark(compared, text, marks);
     }
     return without(words, marks);
 }

@@ -502,6 +502,9 @@ void Engine::Impl::unknown(const Flight& flight, const Outcome& outcome,
         settlement.to = Settlement::To::waiting;
         return;
     }
+    if (evidence.failure == core::Failure::aborted) {
+        return;  // it was we who stopped it
+    }
     ++unknowns_in_row_;
     const bool foreign_answer =
         evidence.failure == core::Failure::none && evidence.status != 0 && !outcome.server_error;

@@ -61,6 +61,9 @@ bool is_network_file_system(const std::filesystem::path& folder);
 std::optional<std::string> read_small_file(const std::filesystem::path& file,
                                            std::size_t max_bytes);
 
+/// As many bytes of its beginning as can be read, at most `count`.
+std::string first_bytes(const std::filesystem::path& file, std::size_t count);
+
 /// A new private file with this text, it and its folder synced; false where it exists. A
 /// crash may leave it without its text, or with a part.
 bool write_small_file(const std::filesystem::path& file, std::string_view text);

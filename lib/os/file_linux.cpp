@@ -139,6 +139,21 @@ bool write_small_file(const std::filesystem::path& file, std::string_view text) 
     return true;
 }
 
+std::string first_bytes(const std::filesystem::path& file, std::size_t count) {
+    const Descriptor source = Descriptor::open(file.c_str(), O_RDONLY | O_NOCTTY);
+    std::string bytes(source.valid() ? count : 0, '\0');
+    std::size_t got = 0;
+    while (got < bytes.size()) {
+        const ssize_t n = ::read(source.value(), bytes.data() + got, bytes.size() - got);
+        if (n == 0 || (n < 0 && errno != EINTR)) {
+            break;
+        }
+        got += n > 0 ? static_cast<std::size_t>(n) : 0;
+    }
+    bytes.resize(got);
+    return bytes;
+}
+
 std::optional<std::string> read_small_file(const std::filesystem::path& file,
                                            std::size_t max_bytes) {
     const Descriptor source = Descriptor::open(file.c_str(), O_RDONLY | O_NOCTTY);

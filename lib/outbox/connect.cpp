@@ -45,6 +45,18 @@ bool has_companions(const Files& files) {
            os::file_size(files.wal) != 0 || os::file_size(files.journal) != 0;
 }
 
+/// In its header, though the rest may be anything:
+/// https://www.sqlite.org/fileformat.html#application_id
+bool bears_our_id(const Files& files) {
+    constexpr std::size_t offset = 68;
+    const std::string header = os::first_bytes(files.database, offset + 4);
+    std::uint32_t id = 0;
+    for (std::size_t i = offset; i < header.size(); ++i) {
+        id = id << 8 | static_cast<unsigned char>(header[i]);
+    }
+    return header.size() == offset + 4 && id == static_cast<std::uint32_t>(application_id);
+}
+
 void require(bool holds, const char* what) {
     if (!holds) {
         throw sqlite::Failure::other(std::string{"SQLite would not set "} + what);
@@ -96,7 +108,7 @@ bool refuse_foreign(const StoreOptions& options, const Files& files) {
         if (error.code() != errc::damaged) {
             throw error;
         }
-        if (!has_companions(files)) {
+        if (!has_companions(files) && !bears_our_id(files)) {
             throw Error{errc::foreign_file,
                         "cannot use " + quoted(files.database) +
                             ": it is not a database, or a damaged one without the files that "

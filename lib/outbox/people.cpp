@@ -67,7 +67,12 @@ void DiscardJob::change(Tables& tables, RowState& row) {
             if (drainer_lives_) {
                 refuse(row, "it is being sent; try again once it is settled");
             }
-            [[fallthrough]];
+            if (!force_) {
+                refuse(
+                    row,
+                    "it may have arrived; discard it with force, or let the next drain find out");
+            }
+            break;
         case Lane::unknown:
         case Lane::left:
             if (!force_) {

@@ -87,6 +87,11 @@ class Store::Impl {
             reader.open(axis);
             return;
         }
+        if (options.mode == OutboxMode::read_write && os::file_size(files.database) == 0 &&
+            os::file_size(files.wal) == 0 && !salvage_is_pending(files)) {
+            throw Error{errc::no_such_file, "cannot use " + quoted(files.database) +
+                                                ": nothing was ever submitted to it"};
+        }
         open_for_writing(is_newest);
     }
 
@@ -535,6 +540,11 @@ Salvage Store::salvage(bool even_if_sound) {
 
 void require_something_to_salvage(const std::filesystem::path& path) {
     const Files files{path};
+    std::error_code hidden;
+    std::filesystem::exists(path, hidden);
+    if (hidden) {
+        throw to_error(std::make_exception_ptr(std::system_error{hidden}), "salvage", path);
+    }
     if (!os::identity(files.database) && !salvage_is_pending(files)) {
         throw Error{errc::no_such_file,
                     "cannot salvage " + quoted(path) + ": it does not exist; check the path"};

@@ -331,7 +331,9 @@ void Simulation::step() {
     dirty_ = false;
     ++result_.steps;
     delivery::Engine::Step step = engine_->step();
-    not_before_committed_ = not_before_;
+    if (!power_is_gone()) {
+        not_before_committed_ = not_before_;
+    }
     wake_at_.reset();
     if (step.wake_at) {
         wake_at_ = clock_.time + std::max<Time>(*step.wake_at - store_->now(), 0);

@@ -21,10 +21,14 @@ void set(std::optional<std::string>& field, const JsonMember& member) {
     field = json_text(member.raw);
 }
 
-Credential::Kind kind_named(std::string_view name) {
-    return name == "api_key" ? Credential::Kind::api_key
-           : name == "jwt"   ? Credential::Kind::jwt
-                             : Credential::Kind::none;
+std::optional<Credential::Kind> kind_named(std::string_view name) {
+    if (name == "none") {
+        return Credential::Kind::none;
+    }
+    if (name == "api_key") {
+        return Credential::Kind::api_key;
+    }
+    return name == "jwt" ? std::optional(Credential::Kind::jwt) : std::nullopt;
 }
 
 }  // namespace
@@ -54,7 +58,7 @@ ImportedFeedback ImportLine::feedback() const {
     }
     feedback.metadata_json = metadata_;
     feedback.id = id_ ? std::string_view(*id_) : std::string_view{};
-    return {feedback, submitted_at_, kind_named(credential_), may_have_arrived(), is_dead()};
+    return {feedback, submitted_at_, credential_, may_have_arrived(), is_dead()};
 }
 
 void ImportLine::take(const JsonMember& member) {
@@ -81,12 +85,30 @@ void ImportLine::take(const JsonMember& member) {
         take_conversation(member);
     } else if (member.name == "submitted_at") {
         take_time(member);
-    } else if (member.name == "state" && is_text(member)) {
-        state_ = json_text(member.raw);
-    } else if (member.name == "credential" && is_text(member)) {
-        credential_ = json_text(member.raw);
+    } else if (member.name == "state") {
+        take_state(member);
+    } else if (member.name == "credential") {
+        const auto kind = is_text(member) ? kind_named(json_text(member.raw)) : std::nullopt;
+        if (!kind) {
+            throw BadLine("credential must be one of none, api_key, jwt");
+        }
+        credential_ = *kind;
     }
     // Other members are what `export` adds: its lines can be imported as they are.
+}
+
+void ImportLine::take_state(const JsonMember& member) {
+    const std::string name = is_text(member) ? json_text(member.raw) : std::string();
+    for (const RecordState state :
+         {RecordState::waiting, RecordState::claimed, RecordState::delivered, RecordState::unknown,
+          RecordState::dead, RecordState::discarded}) {
+        if (name == to_string(state)) {
+            state_ = name;
+            return;
+        }
+    }
+    // Taken for one that waits it might be sent twice.
+    throw BadLine("state must be one of waiting, claimed, delivered, unknown, dead, discarded");
 }
 
 void ImportLine::take_conversation(const JsonMember& member) {

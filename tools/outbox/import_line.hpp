@@ -34,13 +34,15 @@ class ImportLine {
 
   private:
     void take(const JsonMember& member);
+    void take_state(const JsonMember& member);
     void take_conversation(const JsonMember& member);
     void take_time(const JsonMember& member);
 
     std::optional<std::string> id_, conversation_id_, sentiment_, comment_;
     std::optional<std::uint64_t> conversation_;
     std::optional<UtcMilliseconds> submitted_at_;
-    std::string metadata_, state_, credential_;
+    Credential::Kind credential_ = Credential::Kind::none;
+    std::string metadata_, state_;
 };
 
 }  // namespace agentsight::tool

@@ -172,9 +172,12 @@ ExitCode run(const Common& common, const Change& change, const ChangeFlags& flag
         return ExitCode::failed;
     }
     ProgressBar bar("record", records.size());
+    const bool has_bar = records.size() > 1;
     std::uint64_t tried = 0;
     for (const Selected& record : records) {
-        bar.show(tried, tried);
+        if (has_bar) {
+            bar.show(tried, tried);
+        }
         ++tried;
         if (has_moved_on(outbox, record)) {
             tally.moved_on();
@@ -187,6 +190,7 @@ ExitCode run(const Common& common, const Change& change, const ChangeFlags& flag
             if (has_moved_on(outbox, record)) {
                 tally.moved_on();
             } else {
+                bar.erase();
                 tally.failed(record.id, error);
             }
         }

@@ -127,6 +127,8 @@ class Drain {
             complain(other_words());
         }
         const Verdict verdict = send();
+        // Closing gave claims back, and what was under way is unknown now.
+        last_ = Outbox(options_.outbox_path, OutboxMode::read_only).status();
         report(verdict);
         return verdict == Verdict::settled ? ExitCode::done : ExitCode::unsettled;
     }

@@ -1,8 +1,17 @@
 #include "output.hpp"
+#include "times.hpp"
 #include "verbs.hpp"
 
 namespace agentsight::tool {
 namespace {
+
+std::string released(const Status& status) {
+    const bool is_told = status.hold && status.hold->reason == HoldReason::throttled &&
+                         status.hold->until && *status.hold->until > utc_now();
+    return is_told ? "released: sending goes on once the server's own time is over, " +
+                         iso8601(*status.hold->until)
+                   : "released: sending goes on at once";
+}
 
 ExitCode change(const Common& common, bool hold) {
     Outbox outbox(common.path(), OutboxMode::read_write);
@@ -17,7 +26,7 @@ ExitCode change(const Common& common, bool hold) {
         print_json(json);
     } else {
         print_line(hold ? "nothing is sent until `agentsight-outbox release`; submits go on"
-                        : "released: sending goes on at once");
+                        : released(outbox.status()));
     }
     return ExitCode::done;
 }

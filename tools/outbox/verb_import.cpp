@@ -45,6 +45,9 @@ class Import {
         std::string text;
         // A line during which the signal came may have been cut short.
         while (!interrupts.came() && reader_.next(text) && !interrupts.came()) {
+            if (reader_.number() == 1 && text.starts_with("\xEF\xBB\xBF")) {
+                text.erase(0, 3);  // a byte order mark, as some editors write it
+            }
             bar_.show(reader_.number(), reader_.bytes());
             take(text);
             taken_ = reader_.number();

@@ -27,7 +27,9 @@ ExitCode salvage(const Common& common) {
     }
     print_line(
         counted(salvaged.rescued, "record") + " rescued, " +
-        (salvaged.lost == 0 ? "none known to be lost" : std::to_string(salvaged.lost) + " lost"));
+        (salvaged.lost == 0
+             ? "none known to be lost (those at the end of a file that was cut off leave no trace)"
+             : "at least " + std::to_string(salvaged.lost) + " lost"));
     print_line("the damaged file, whole: " + inert(salvaged.moved_to.string()));
     return ExitCode::done;
 }

@@ -317,3 +317,17 @@ TEST_CASE("import of a file that is not there ends with 4, of a folder with 2") 
     CHECK(tool({"import", "/nonexistent"}).code == 4);
     CHECK(tool({"import", "/"}).code == 2);
 }
+
+TEST_CASE("an error stands on a line of its own, and one record needs no bar") {
+    Tool tool;
+    tool.submit();
+    tool.environment["TERM"] = "xterm";
+    const Run one =
+        run_on_terminal(AGENTSIGHT_OUTBOX_TOOL, {"requeue", "nope"}, tool.environment, "");
+    CHECK(one.out.find("\xe2\x96\x91") == std::string::npos);
+    TerminalSession session(AGENTSIGHT_OUTBOX_TOOL, {"requeue", "nope", "nope too"},
+                            tool.environment);
+    session.until_ended();
+    CHECK(session.screen().text().find("nope: ") != std::string::npos);
+    CHECK(session.screen().text().find("%") == std::string::npos);
+}

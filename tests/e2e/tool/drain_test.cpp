@@ -330,3 +330,45 @@ TEST_CASE("a drain that finds the file damaged says that it was moved aside") {
                        ".damaged-") != std::string::npos);
     CHECK(run.err.find("19 records rescued") != std::string::npos);
 }
+
+TEST_CASE(
+    "what a drain says at its deadline is what is there, and its own stop is nobody's fault") {
+    const Tool tool;
+    sandbox::Server server;
+    server.add_fault({.kind = sandbox::FaultKind::latency, .ms = 20'000});
+    for (int i = 0; i < 7; ++i) {
+        tool.submit("conv-" + std::to_string(i));
+    }
+    const Run run = tool.drain(server, {"--deadline", "1s", "--json"});
+    CHECK(run.code == 3);
+    const json said = json::parse(run.out);
+    const json status = tool.status();
+    for (const char* const member :
+         {"waiting", "claimed", "unknown", "delivered", "hold", "drainer"}) {
+        CAPTURE(member);
+        CHECK(said[member] == status[member]);
+    }
+    CHECK(status["claimed"] == 0);
+    CHECK(status["unknown"].get<int>() > 0);
+    CHECK(status["hold"].is_null());
+    CHECK(status["drainer"].is_null());
+    CHECK(run.err.find(std::to_string(status["unknown"].get<int>()) + " unknown") !=
+          std::string::npos);
+}
+
+TEST_CASE("release says that the server's own time still binds") {
+    const Tool tool;
+    sandbox::Server server;
+    server.add_fault({.kind = sandbox::FaultKind::status,
+                      .status = 429,
+                      .body = R"({"detail": "Request was throttled."})",
+                      .headers = {{"Retry-After", "60"}}});
+    tool.submit();
+    CHECK(tool.drain(server, {"--deadline", "500ms"}).code == 3);
+    REQUIRE(tool.status()["hold"]["reason"] == "throttled");
+    CHECK(tool({"release"}).out.find("once the server's own time is over") != std::string::npos);
+    const Tool other;
+    other.submit();
+    REQUIRE(other({"hold"}).code == 0);
+    CHECK(other({"release"}).out == "released: sending goes on at once\n");
+}

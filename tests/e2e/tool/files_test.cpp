@@ -211,3 +211,39 @@ TEST_CASE("output that cannot be written is a failure, not a success") {
         tool.environment);
     check_refused(run, 1, "standard output");
 }
+
+TEST_CASE("a damaged database is an outbox by its header, though nothing stands beside it") {
+    const Tool one;
+    for (int i = 0; i < 20; ++i) {
+        one.submit();
+    }
+    const Tool other;
+    std::string bytes = bytes_of(one.path());
+    SUBCASE("the first page is garbled behind the header") {
+        std::fill(bytes.begin() + 100, bytes.begin() + 4096, 'x');
+    }
+    SUBCASE("cut off in the middle of the first page") {
+        bytes.resize(2'000);
+    }
+    std::ofstream(other.path(), std::ios::binary) << bytes;
+    CHECK(other({"verify"}).code == 5);
+    CHECK(other({"status"}).code == 5);
+}
+
+TEST_CASE("an empty file is no outbox yet, and only submit and import make it one") {
+    const Tool tool;
+    std::ofstream(tool.path(), std::ios::binary);
+    for (const std::vector<std::string>& verb :
+         std::vector<std::vector<std::string>>{{"status"},
+                                               {"hold"},
+                                               {"release"},
+                                               {"compact"},
+                                               {"requeue", "--all", "--yes"},
+                                               {"purge", "--delivered-before", "1d", "--yes"}}) {
+        CAPTURE(verb);
+        CHECK(tool(verb).code == 4);
+        CHECK(fs::file_size(tool.path()) == 0);
+    }
+    tool.submit();
+    CHECK(tool({"status"}).code == 0);
+}

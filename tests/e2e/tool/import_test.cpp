@@ -230,3 +230,19 @@ TEST_CASE("what an import of an export keeps: time, kind of credential, and what
                 environment);
     CHECK(server.row_count() == 1);
 }
+
+TEST_CASE("a state or credential that nobody knows is a bad line; a byte order mark is none") {
+    const Tool tool;
+    const std::string rest = R"("conversation_id":"c","sentiment":"neutral"})";
+    const Run run = tool({"import", "-"},
+                         "\xEF\xBB\xBF{" + rest + "\n" + R"({"state":"bogus",)" + rest + "\n" +
+                             R"({"state":5,)" + rest + "\n" + R"({"credential":"key",)" + rest +
+                             "\n" + R"({"credential":"jwt","state":"waiting",)" + rest + "\n");
+    CHECK(run.code == 1);
+    CHECK(run.out == "2 records stored, 0 there already, 3 bad lines\n");
+    CHECK(run.err.find("line 2: state must be one of waiting, ") != std::string::npos);
+    CHECK(run.err.find("line 3: state must be one of waiting, ") != std::string::npos);
+    CHECK(run.err.find("line 4: credential must be one of none, api_key, jwt") !=
+          std::string::npos);
+    CHECK(tool.status()["accepted"] == 2);
+}

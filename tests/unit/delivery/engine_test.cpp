@@ -379,6 +379,21 @@ TEST_CASE("a probe that draws an error ends a throttle: what is held is held for
     }));
 }
 
+TEST_CASE("what we stopped ourselves holds nothing") {
+    Policy policy = Drain::usual();
+    policy.connections = 8;
+    Drain drain{policy};
+    for (int i = 0; i < 8; ++i) {
+        drain.submit("=c" + std::to_string(i));
+    }
+    drain.run();
+    for (int i = 0; i < 8; ++i) {
+        drain.answer(Drain::failed(core::Failure::aborted, true));
+    }
+    CHECK_FALSE(drain.hold().has_value());
+    CHECK(drain.store().status().unknown == 8);
+}
+
 TEST_CASE("an unpaid account is told apart") {
     Drain drain;
     drain.submit();
