@@ -513,7 +513,7 @@ void Engine::Impl::unknown(const Flight& flight, const Outcome& outcome,
     if (unknowns_in_row_ >= unknowns_until_hold || holds_.has(reason) || flight.probe) {
         hold(reason, outcome.status, outcome.detail);
     }
-    if (flight.probe && outcome.status != 0) {
+    if (flight.probe && outcome.status != 0 && holds_.told().value_or(now_) <= now_) {
         unhold(HoldReason::throttled, false);  // answered: no longer throttled, something else
     }
 }
