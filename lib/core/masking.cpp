@@ -1,6 +1,6 @@
 #include "core/masking.hpp"
 
-#include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "core/json_text.hpp"
@@ -10,13 +10,26 @@ namespace agentsight::core {
 namespace {
 
 constexpr std::string_view mask = "***";
+constexpr char marked = 'x';
 
 /// Shorter ones, "ok" or "5", are in anybody's words.
 constexpr std::size_t least_whole = 4;
 /// Of a text that was cut, or quoted in part; shorter ones are phrases that any two texts share.
 constexpr std::size_t least_part = 8;
 
-/// All texts in it, whatever the depth.
+std::string number_text(const nlohmann::json& number) {
+    std::string text;
+    if (number.is_number_unsigned()) {
+        append_json_number(text, number.get_ref<const std::uint64_t&>());
+    } else if (number.is_number_integer()) {
+        append_json_number(text, number.get_ref<const std::int64_t&>());
+    } else {
+        append_json_number(text, number.get_ref<const double&>());
+    }
+    return text;
+}
+
+/// All texts and numbers in it, whatever the depth.
 void collect(const nlohmann::json& json, std::vector<std::string>& texts) {
     std::vector<const nlohmann::json*> left{&json};
     while (!left.empty()) {
@@ -25,7 +38,7 @@ void collect(const nlohmann::json& json, std::vector<std::string>& texts) {
         if (value.is_string()) {
             texts.push_back(value.get_ref<const std::string&>());
         } else if (value.is_number()) {
-            texts.push_back(value.dump());
+            texts.push_back(number_text(value));
         } else if (value.is_structured()) {
             for (const nlohmann::json& member : value) {
                 left.push_back(&member);
@@ -89,25 +102,24 @@ std::vector<std::string> texts_of(const Feedback& feedback) {
     texts.push_back(feedback.comment);
     for (std::size_t i = 0, given = texts.size(); i < given; ++i) {
         const std::string text = texts[i];
-        for (std::string escaped :
-             {in_json(text), in_html(text, "&#x27;"), in_html(text, "&#39;")}) {
-            if (escaped != text) {
-                texts.push_back(std::move(escaped));
-            }
-        }
+        texts.push_back(in_json(text));
+        texts.push_back(in_html(text, "&#x27;"));
+        texts.push_back(in_html(text, "&#39;"));
     }
     for (std::string& text : texts) {
         text = comparable(text);
     }
-    std::erase_if(texts, [](const std::string& text) { return text.size() < least_whole; });
     return texts;
 }
 
 /// Which bytes of `words` stand in `text` too.
-void mark(std::string_view words, std::string_view text, std::vector<bool>& marks) {
+void mark(std::string_view words, std::string_view text, std::string& marks) {
     const auto cover = [&](std::size_t at, std::size_t size) {
-        std::fill_n(marks.begin() + static_cast<std::ptrdiff_t>(at), size, true);
+        std::memset(marks.data() + at, marked, size);
     };
+    if (text.size() < least_whole) {
+        return;
+    }
     for (std::size_t at = 0; (at = words.find(text, at)) != words.npos; ++at) {
         cover(at, text.size());
     }
@@ -122,14 +134,14 @@ bool is_inside_of_a_code_point(char c) {
     return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
 }
 
-std::string without(std::string_view words, const std::vector<bool>& marks) {
+std::string without(std::string_view words, std::string_view marks) {
     std::string result;
     for (std::size_t at = 0; at < words.size();) {
-        if (!marks[at]) {
+        if (marks[at] != marked) {
             result += words[at++];
             continue;
         }
-        while (at < words.size() && (marks[at] || is_inside_of_a_code_point(words[at]))) {
+        while (at < words.size() && (marks[at] == marked || is_inside_of_a_code_point(words[at]))) {
             ++at;
         }
         result += mask;
@@ -143,7 +155,7 @@ std::string masked(std::string_view words, const Feedback& feedback) {
     if (words.size() < least_whole) {
         return std::string(words);
     }
-    std::vector<bool> marks(words.size(), false);
+    std::string marks(words.size(), ' ');
     const std::string compared = comparable(words);
     for (const std::string& text : texts_of(feedback)) {
         mark(compared, text, marks);
