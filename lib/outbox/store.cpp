@@ -541,11 +541,11 @@ Salvage Store::salvage(bool even_if_sound) {
 void require_something_to_salvage(const std::filesystem::path& path) {
     const Files files{path};
     std::error_code hidden;
-    std::filesystem::exists(path, hidden);
+    const bool is_there = std::filesystem::exists(path, hidden);
     if (hidden) {
         throw to_error(std::make_exception_ptr(std::system_error{hidden}), "salvage", path);
     }
-    if (!os::identity(files.database) && !salvage_is_pending(files)) {
+    if (!is_there && !salvage_is_pending(files)) {
         throw Error{errc::no_such_file,
                     "cannot salvage " + quoted(path) + ": it does not exist; check the path"};
     }
