@@ -162,13 +162,17 @@ void Engine::Impl::set_credential(Credential::Kind kind) {
     unhold(HoldReason::account_unpaid, false);
     // Another key may be another account, where the feedback is welcome; but if it is not,
     // ending the hold would bury five more records.
-    holds_.probe_at_once(HoldReason::refusals, store_.now());
+    for (const HoldReason reason :
+         {HoldReason::refusals, HoldReason::endpoint, HoldReason::route_lost, HoldReason::outage}) {
+        holds_.probe_at_once(reason, now_);
+    }
 }
 
 void Engine::Impl::network_changed() {
     const core::OutboxMs now = store_.now();
     for (const HoldReason reason :
-         {HoldReason::link_down, HoldReason::proxy, HoldReason::endpoint, HoldReason::outage}) {
+         {HoldReason::link_down, HoldReason::proxy, HoldReason::endpoint, HoldReason::outage,
+          HoldReason::route_lost}) {  // a portal's answers may look like any of them
         holds_.probe_at_once(reason, now);
     }
     last_contact_boot_ms_.reset();

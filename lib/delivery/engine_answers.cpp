@@ -99,7 +99,15 @@ void Engine::Impl::finished(std::uint64_t task, core::Evidence evidence) {
         flight.probe ? ask_finished(evidence) : time_finished(evidence);
     } else {
         note_exchange(evidence);
-        read_finished(flight.conversation, evidence);
+        const bool refused = evidence.status == 401 || evidence.status == 403;
+        if (evidence.failure == core::Failure::aborted ||
+            (refused && flight.credential != credential_)) {
+            // We stopped it, or the credential it went out under has been replaced.
+            readings_.erase(flight.conversation);
+            look_ = true;
+        } else {
+            read_finished(flight.conversation, evidence);
+        }
     }
 }
 

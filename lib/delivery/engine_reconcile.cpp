@@ -21,6 +21,8 @@ constexpr int blind_looks_until_impossible = 20;
 
 /// A record that keeps drawing 5xx while others are delivered is not sent for ever.
 constexpr int server_errors_until_dead = 8;
+/// Each may leave a row on a server that lets nobody read.
+constexpr int blind_resends = 8;
 /// Without deliveries between nothing tells it from an outage; but it lets others try.
 constexpr int server_errors_until_aside = 16;
 
@@ -316,14 +318,16 @@ void Engine::Impl::send_again(const outbox::ClaimedRecord& record, bool possible
     Settlement settlement = decision_about(record);
     settlement.to = Settlement::To::waiting;
     settlement.due = now_;
-    if (record.last_status && *record.last_status >= 500) {
+    const bool fails = record.last_status && *record.last_status >= 500;
+    if (fails || record.attempts > 1) {
         // It will most likely fail again, and cost three looks again.
         const Backoff backoff{.base_ms = policy_.backoff_base_ms, .cap_ms = policy_.backoff_cap_ms};
         const int beyond = record.attempts - server_errors_until_aside;
         settlement.due += beyond < 0 ? full_jitter(backoff, record.attempts, random_)
                                      : half_jitter(rarely, beyond, random_);
         const auto answers = bad_answers_.find(record.key);
-        if (answers != bad_answers_.end() && answers->second.strikes >= server_errors_until_aside) {
+        if (fails && answers != bad_answers_.end() &&
+            answers->second.strikes >= server_errors_until_aside) {
             // Hours by now. The API answers reads, so this may be about this record, and
             // nothing else of its conversation will ever show it.
             answers->second.strikes = 0;
@@ -350,6 +354,9 @@ void Engine::Impl::reading_impossible(const Reading& reading, const std::string&
             leave_to_person(record, "it was sent to another endpoint");
         } else if (policy_.when_unknown == WhenUnknown::leave_to_person) {
             leave_to_person(record, "the server cannot be read (" + why + ")");
+        } else if (record.attempts >= blind_resends) {
+            leave_to_person(record, "it was sent " + std::to_string(record.attempts) +
+                                        " times, and the server cannot be read (" + why + ")");
         } else {
             send_again(record, true);
         }

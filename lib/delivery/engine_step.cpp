@@ -103,8 +103,13 @@ void Engine::Impl::work(Step& step) {
     start_connect(step, now_open);
     start_time_ask(step, now_open);
     start_ask(step, now_open);
-    start_sends(step, now_open);
-    start_reads(step, now_open);
+    if (now_open == Gate::open) {
+        start_reads(step, now_open);  // a backlog must not keep those in doubt waiting
+        start_sends(step, now_open);
+    } else {
+        start_sends(step, now_open);
+        start_reads(step, now_open);
+    }
     step.wake_at = next_wake();
 }
 

@@ -87,6 +87,8 @@ void SubmitJob::committed() noexcept {
 
 void SubmitJob::apply_one(Tables& tables, core::Random& random, const Submission& submission,
                           SubmitResult& result) {
+    // By a commit that failed, or whose outcome is unknown.
+    const bool stored_before = ran_before_ && result.stored;
     result.error = {};
     result.message.clear();
     result.stored = false;
@@ -94,11 +96,13 @@ void SubmitJob::apply_one(Tables& tables, core::Random& random, const Submission
     if (submission.id || made_before) {
         if (const auto key = tables.find(result.id)) {
             const RowState row = existing_row(tables.database(), *key);
-            if (made_before) {
-                result.stored = true;  // the commit of unknown outcome did reach the disk
-            } else if (row.fingerprint != fingerprint(submission.feedback, tables.salt())) {
+            if (!made_before &&
+                row.fingerprint != fingerprint(submission.feedback, tables.salt())) {
                 result.error = errc::id_conflict;
                 result.message = "this id names a record with other content; use a new id";
+            } else if (stored_before) {
+                result.stored = true;  // that commit did reach the disk; nobody was told of it
+                makes_work = true;
             }
             return;
         }

@@ -230,12 +230,12 @@ std::vector<Job*> Writer::commit(std::span<Job* const> jobs,
         }
         ensure_open();
         if (!commit_together(jobs)) {
-            bool go_on = true;
+            std::exception_ptr at_fault;  // what keeps all from being stored
             for (Job* job : jobs) {
-                if (go_on) {
-                    go_on = commit_alone(*job);
-                } else {
-                    job->error = jobs.front()->error;
+                if (at_fault) {
+                    job->error = at_fault;
+                } else if (!commit_alone(*job)) {
+                    at_fault = job->error;
                 }
             }
         }
@@ -446,7 +446,14 @@ void Writer::leave_replaced_files() {
             "the outbox's -wal or -shm was replaced or removed while it was open; opened again"});
         return;
     }
-    bring_over(std::move(database_));
+    sqlite::Database old = std::move(database_);
+    try {
+        bring_over(old);
+    } catch (...) {
+        // It holds what was acknowledged, and nothing else does: the next commit tries again.
+        database_ = std::move(old);
+        throw;
+    }
 }
 
 /// The database is where it was. A log that somebody unlinked is moved into it; where another
@@ -471,12 +478,17 @@ void Writer::keep_log(const Identities& now) {
 /// Nothing stands there: it is made again, whole. Another file does: one that goes on with what
 /// we had (its salt is ours: salvaged, or made again by another process) has all of it; beside
 /// one made anew it is kept.
-void Writer::bring_over(sqlite::Database old) {
+void Writer::bring_over(sqlite::Database& old) {
     if (!os::identity(files_.database) && !salvage_is_pending(files_)) {
         os::remove_file(files_.wal);
         os::remove_file(files_.shm);
         os::create_private_file(files_.database);
-        old.copy_to(files_.database, options_.vfs);
+        try {
+            old.copy_to(files_.database, options_.vfs);
+        } catch (...) {
+            os::remove_file(files_.database);
+            throw;
+        }
         events_.push_back(
             event::Alarm{"the outbox was removed while it was open; it was made again, whole"});
         return;
@@ -533,6 +545,9 @@ void Writer::under_lock(std::string_view doing_what, Work work) {
 
 void Writer::examine() {
     under_lock("check", [this] {
+        if (database_.is_open() && identities(files_) != identities_) {
+            leave_replaced_files();
+        }
         suspect_ = true;
         reopen();
     });
@@ -606,6 +621,10 @@ void Writer::close(bool last) noexcept {
     try {
         // What is in the WAL stays there for the next open unless the lock is free now.
         if (database_.is_open() && lock(steady_clock::now())) {
+            if (identities(files_) != identities_) {
+                leave_replaced_files();
+                ensure_open();
+            }
             database_.checkpoint(last ? sqlite::Database::Checkpoint::truncate
                                       : sqlite::Database::Checkpoint::passive);
         }

@@ -98,7 +98,7 @@ class Writer {
     void watch_files();
     void leave_replaced_files();
     void keep_log(const Identities& now);
-    void bring_over(sqlite::Database old);
+    void bring_over(sqlite::Database& old);
 
     const StoreOptions& options_;
     const Files& files_;

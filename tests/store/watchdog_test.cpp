@@ -105,6 +105,32 @@ TEST_CASE("S18: a database that is renamed or removed alone is made again, whole
     }
 }
 
+TEST_CASE("S18: the same where somebody reads first, or the process ends in order") {
+    for (const bool all_of_it : {false, true}) {
+        CAPTURE(all_of_it);
+        Outboxed box;
+        const auto ids = fill(box);
+        for (const char* suffix : {"", "-wal", "-shm"}) {
+            if (all_of_it || *suffix == '\0') {
+                fs::remove(box.options.path.string() + suffix);
+            }
+        }
+        SUBCASE("the counts") {
+            CHECK(box->status().accepted == ids.size());
+        }
+        SUBCASE("a list") {
+            CHECK(ids_in(*box.store) == ids);
+        }
+        SUBCASE("one record") {
+            CHECK_NOTHROW(box->state_of(*ids.begin()));
+        }
+        SUBCASE("an end in order") {
+            box.reopen();
+        }
+        check_goes_on(box, ids);
+    }
+}
+
 TEST_CASE("S18: an outbox replaced by a new one is kept beside it") {
     Outboxed box;
     const auto ids = fill(box);

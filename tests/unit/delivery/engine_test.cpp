@@ -394,6 +394,95 @@ TEST_CASE("what we stopped ourselves holds nothing") {
     CHECK(drain.store().status().unknown == 8);
 }
 
+TEST_CASE("those in doubt are read though a backlog would fill every connection") {
+    Policy policy = Drain::usual();
+    policy.connections = 2;
+    Drain drain{policy};
+    drain.submit("=doubtful");
+    drain.run();
+    drain.answer(Drain::failed(core::Failure::cut, true));
+    for (int i = 0; i < 200; ++i) {
+        drain.submit("=c" + std::to_string(i));
+    }
+    bool read = false;
+    for (int i = 0; i < 60 && !read; ++i) {
+        drain.pass(100);
+        REQUIRE_FALSE(drain.tasks.empty());
+        read = std::ranges::any_of(drain.tasks, [](const Task& task) {
+            return task.request.method == core::HttpRequest::Method::get;
+        });
+        if (!read) {
+            drain.answer(drain.created());
+        }
+    }
+    CHECK(read);
+}
+
+TEST_CASE("a refusal of a reading under a credential that was replaced holds nothing") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    drain.answer(Drain::failed(core::Failure::cut, true));
+    drain.sleep();
+    REQUIRE(drain.tasks.size() == 1);
+    REQUIRE(drain.tasks[0].request.method == core::HttpRequest::Method::get);
+    drain.engine().set_credential(Credential::Kind::api_key);
+    drain.answer(Drain::reply(401, R"({"detail": "Invalid API key."})"));
+    CHECK_FALSE(drain.hold().has_value());
+    CHECK(drain.state(id) == RecordState::unknown);
+    REQUIRE_FALSE(drain.tasks.empty());  // it is read again, under the new one
+    CHECK(drain.tasks[0].request.method == core::HttpRequest::Method::get);
+}
+
+TEST_CASE("a new credential and a new network probe what a gateway or a portal held") {
+    Drain drain;
+    drain.submit();
+    drain.run();
+    SUBCASE("a gateway's 401 page, and a new key") {
+        drain.answer(Drain::html(401));
+        REQUIRE(drain.hold() == HoldReason::endpoint);
+        drain.engine().set_credential(Credential::Kind::api_key);
+    }
+    SUBCASE("a portal's 404 pages, and a new network") {
+        drain.answer(Drain::html(404));
+        drain.answer(Drain::html(404));
+        REQUIRE(drain.hold() == HoldReason::route_lost);
+        drain.engine().network_changed();
+    }
+    drain.pass(10);
+    REQUIRE(drain.tasks.size() == 1);
+    drain.answer(drain.created());
+    CHECK_FALSE(drain.hold().has_value());
+    CHECK(drain.store().status().delivered == 1);
+}
+
+TEST_CASE("where nobody may read, a record that is never answered is not sent for ever") {
+    Drain drain;
+    const std::string id = drain.submit("=bad");
+    int sent = 0;
+    int other = 0;
+    for (int i = 0; i < 400 && !drain.store().get(id).left_to_person; ++i) {
+        drain.submit("=good" + std::to_string(other++));
+        drain.run();
+        while (!drain.tasks.empty()) {
+            if (drain.tasks[0].kind == Task::Kind::connect) {
+                drain.answer(core::Evidence{});
+            } else if (drain.tasks[0].request.method == core::HttpRequest::Method::get) {
+                drain.answer(Drain::reply(403, R"({"detail": "Not allowed."})"));
+            } else if (drain.tasks[0].request.idempotency_key == id) {
+                ++sent;
+                drain.answer(Drain::failed(core::Failure::cut, true));
+            } else {
+                drain.answer(drain.created());
+            }
+        }
+        drain.pass(60'000);
+    }
+    CHECK(drain.store().get(id).left_to_person);
+    CHECK(sent <= 10);
+    CHECK(drain.store().status().possible_duplicates < 10);
+}
+
 TEST_CASE("an unpaid account is told apart") {
     Drain drain;
     drain.submit();
@@ -598,8 +687,14 @@ TEST_CASE("the count of refusals survives a restart") {
     drain.engine().stop();
     drain.restart();
     drain.run();
-    for (int i = 0; i < 2; ++i) {
-        drain.answer(Drain::reply(400, R"({"detail": "no"})"));
+    for (int refused = 0; refused < 2;) {
+        REQUIRE_FALSE(drain.tasks.empty());
+        if (drain.tasks[0].request.method == core::HttpRequest::Method::get) {
+            drain.answer(drain.listed({}));  // the one that was under way
+        } else {
+            drain.answer(Drain::reply(400, R"({"detail": "no"})"));
+            ++refused;
+        }
     }
     CHECK(drain.hold() == HoldReason::refusals);
 }
