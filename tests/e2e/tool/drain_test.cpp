@@ -225,13 +225,15 @@ TEST_CASE("no output of the tool and no file of the outbox ever holds the creden
 
 TEST_CASE("where another process drains, drain rings it, says so and waits for it") {
     Tool tool;
-    const sandbox::Server server;
     const std::string outbox = tool.path();
-    const std::string url = server.url();
+    const auto url = tool.folder / "url";
+    // Before there is a server: its threads may hold a lock of the sanitizer's allocator, which a
+    // child would never get.
     ChildProcess other = ChildProcess::run([&](ParentLink& parent) {
+        parent.await();
         agentsight::Options options;
         options.outbox_path = outbox;
-        options.endpoint = url;
+        options.endpoint = bytes_of(url);
         options.credential = agentsight::ApiKey{write_key};
         agentsight::ConversationManager manager(options);
         manager.submit_feedback("conv", "positive");
@@ -240,6 +242,9 @@ TEST_CASE("where another process drains, drain rings it, says so and waits for i
         parent.await();
         return 0;
     });
+    const sandbox::Server server;
+    std::ofstream(url) << server.url();
+    other.say();
     REQUIRE(other.await() != '\0');
     const json drainer = tool.status()["drainer"];
     REQUIRE(drainer.is_object());
