@@ -187,7 +187,9 @@ void Engine::Impl::send_finished(Flight flight, const core::Evidence& evidence) 
         give_back(record, now_);  // it went out under a credential that has been replaced
         return;
     }
-    outcome.detail = core::masked(outcome.detail, record.feedback);
+    if (outcome.status != 0) {  // the server's words
+        outcome.detail = core::masked(outcome.detail, record.feedback);
+    }
     Settlement settlement = decision_about(record);
     settlement.to = Settlement::To::waiting;
     settlement.due = now_;

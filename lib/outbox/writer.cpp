@@ -398,8 +398,10 @@ void Writer::recover(const sqlite::Failure& failure) noexcept {
     const bool doubtful = failure.trouble() == sqlite::Trouble::io ||
                           failure.trouble() == sqlite::Trouble::damaged ||
                           failure.trouble() == sqlite::Trouble::cannot_open;
+    // Of files that are gone the connection alone still has what was acknowledged.
+    const bool may_go = identities(files_) == identities_;
     // A connection that could not even roll back believes in a transaction that is not there.
-    if (doubtful || database_.in_transaction()) {
+    if ((doubtful && may_go) || database_.in_transaction()) {
         database_.close();  // opened again with the next try, or the next job
     }
 }
@@ -446,12 +448,15 @@ void Writer::leave_replaced_files() {
             "the outbox's -wal or -shm was replaced or removed while it was open; opened again"});
         return;
     }
+    const Identities left = identities_;
     sqlite::Database old = std::move(database_);
     try {
         bring_over(old);
     } catch (...) {
-        // It holds what was acknowledged, and nothing else does: the next commit tries again.
+        // It holds what was acknowledged, and nothing else does: the next commit tries again,
+        // before it writes anything.
         database_ = std::move(old);
+        identities_ = left;
         throw;
     }
 }

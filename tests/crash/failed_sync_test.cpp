@@ -133,6 +133,63 @@ TEST_CASE("S6: the same behind other commits in the log") {
     }
 }
 
+TEST_CASE(
+    "S6: a commit whose sync failed and that is found again is stored, and wakes the drainer") {
+    prefer_memory();
+    const TemporaryFolder folder;
+    for (const bool with_id : {false, true}) {
+        CAPTURE(with_id);
+        Bench bench{folder / "live", {}, 7};
+        int rings = 0;
+        int told = 0;
+        bench.options.on_work = [&] { ++rings; };
+        bench.options.on_submitted = [&](const core::Uuid&) { ++told; };
+        open_and_commit(bench, 1);
+        rings = told = 0;
+        bool failed = false;
+        bench.disk.fault = [&](const Operation& operation) {
+            const bool fails = operation.call == Call::sync && is_log(operation) && !failed;
+            failed = failed || fails;
+            return fails ? SQLITE_IOERR_FSYNC : SQLITE_OK;
+        };
+        const outbox::SubmitResult result = bench.store->submit(bench.submission(with_id));
+        bench.disk.fault = nullptr;
+        REQUIRE(failed);
+        CAPTURE(result.message);
+        CHECK_FALSE(result.error);
+        CHECK(result.stored);
+        CHECK(rings == 1);
+        CHECK(told == 1);
+        CHECK(rows_of(bench, result.id) == 1);
+    }
+}
+
+TEST_CASE("S18: files that go in the middle of a commit, and cannot be made again for a while") {
+    prefer_memory();
+    const TemporaryFolder folder;
+    Bench bench{folder / "live", {}, 7};
+    open_and_commit(bench, 5);
+    bool gone = false;
+    bool fails = true;
+    bench.disk.fault = [&](const Operation& operation) {
+        if (!gone && operation.call == Call::sync && is_log(operation)) {
+            gone = true;
+            for (const char* const suffix : {"", "-wal", "-shm"}) {
+                std::filesystem::remove(bench.options.path.string() + suffix);
+            }
+        }
+        return gone && fails && operation.call == Call::write ? SQLITE_IOERR_WRITE : SQLITE_OK;
+    };
+    CHECK(bench.store->submit(bench.submission()).error);
+    REQUIRE(gone);
+    CHECK(bench.store->submit(bench.submission()).error);
+    fails = false;
+    must_submit(bench, bench.submission());
+    bench.disk.fault = nullptr;
+    CHECK(bench.store->count({}) >= 6);  // what was refused may be there
+    CHECK(bench.store->verify().empty());
+}
+
 TEST_CASE("S11: after any failed call of a commit the next one begins a transaction of its own") {
     prefer_memory();
     const TemporaryFolder folder;

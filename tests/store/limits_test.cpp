@@ -51,7 +51,57 @@ int fill_to_the_limit() {
     return 0;
 }
 
+/// Its files are gone, and there is no space to make them again, or to keep it beside another's.
+int lose_the_files_on_a_full_disk(bool another_stands_there) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    Outboxed box;
+    constexpr int many = 400;
+    for (int i = 0; i < many; ++i) {
+        box.submit("c" + std::to_string(i), std::string(2'000, 'x'));
+    }
+    for (const char* const suffix : {"", "-wal", "-shm"}) {
+        fs::remove(box.options.path.string() + suffix);
+    }
+    if (another_stands_there) {
+        TestRandom random{8};
+        outbox::Store{box.options, box.clock, random}.submit(submission("c", "theirs"));
+    }
+    rlimit limit{.rlim_cur = 256 * 1024, .rlim_max = RLIM_INFINITY};
+    REQUIRE_HERE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    for (int i = 0; i < 3; ++i) {
+        REQUIRE_HERE(box->submit(submission("c", "refused")).error);
+    }
+    limit.rlim_cur = RLIM_INFINITY;
+    REQUIRE_HERE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    box.submit("after");
+    fs::path whole = box.options.path;
+    for (const auto& entry : fs::directory_iterator{box.folder.path()}) {
+        const std::string name = entry.path().filename().string();
+        if (name.find(".damaged-") != std::string::npos && name.find("-wal") == std::string::npos &&
+            name.find("-shm") == std::string::npos && fs::file_size(entry.path()) > 800'000) {
+            whole = entry.path();
+        }
+    }
+    REQUIRE_HERE((whole != box.options.path) == another_stands_there);
+    REQUIRE_HERE(box->count({}) == (another_stands_there ? 2 : many + 1));
+    outbox::StoreOptions options;
+    options.path = whole;
+    Outboxed kept{options};
+    REQUIRE_HERE(kept->count({}) == (another_stands_there ? many : many + 1));
+    REQUIRE_HERE(kept->verify().empty());
+    return 0;
+}
+
 }  // namespace
+
+TEST_CASE("S18: what a full disk does not let be made again is kept open, and made once it may") {
+    for (const bool another : {false, true}) {
+        CAPTURE(another);
+        ChildProcess child =
+            ChildProcess::run([&](ParentLink&) { return lose_the_files_on_a_full_disk(another); });
+        CHECK(child.wait() == Ending{.code = 0});
+    }
+}
 
 TEST_CASE("S8 S10: a limit of the file's size is a full disk, and submits work again without it") {
     ChildProcess child = ChildProcess::run([](ParentLink&) { return fill_to_the_limit(); });

@@ -66,6 +66,14 @@ class Drain {
         engine_->rung();
         return result.id.text();
     }
+    /// One in each of so many conversations.
+    std::vector<std::string> submit_each(std::size_t count, const std::string& comment = "good") {
+        std::vector<std::string> ids;
+        for (std::size_t i = 0; i < count; ++i) {
+            ids.push_back(submit("=c" + std::to_string(i), comment));
+        }
+        return ids;
+    }
     /// As another thread of the drainer's own process would.
     void submit_here(const std::string& conversation) {
         outbox::Submission submission;

@@ -323,10 +323,7 @@ TEST_CASE("what an answer repeats of a feedback is in no event, no hold and no h
                                        {500, refusal}}) {
         CAPTURE(status);
         Drain drain;
-        std::vector<std::string> ids;
-        for (int i = 0; i < 8; ++i) {
-            ids.push_back(drain.submit("=c" + std::to_string(i), comment));
-        }
+        const std::vector<std::string> ids = drain.submit_each(8, comment);
         drain.run();
         for (int i = 0; i < 8 && !drain.tasks.empty(); ++i) {
             drain.answer(Drain::reply(status, body));
@@ -383,9 +380,7 @@ TEST_CASE("what we stopped ourselves holds nothing") {
     Policy policy = Drain::usual();
     policy.connections = 8;
     Drain drain{policy};
-    for (int i = 0; i < 8; ++i) {
-        drain.submit("=c" + std::to_string(i));
-    }
+    drain.submit_each(8);
     drain.run();
     for (int i = 0; i < 8; ++i) {
         drain.answer(Drain::failed(core::Failure::aborted, true));
@@ -401,9 +396,7 @@ TEST_CASE("those in doubt are read though a backlog would fill every connection"
     drain.submit("=doubtful");
     drain.run();
     drain.answer(Drain::failed(core::Failure::cut, true));
-    for (int i = 0; i < 200; ++i) {
-        drain.submit("=c" + std::to_string(i));
-    }
+    drain.submit_each(200);
     bool read = false;
     for (int i = 0; i < 60 && !read; ++i) {
         drain.pass(100);
@@ -632,10 +625,7 @@ TEST_CASE("H15: five refusals in a row are dead letters, then the outbox holds i
     Policy policy = Drain::usual();
     policy.connections = 1;
     Drain drain{policy};
-    std::vector<std::string> ids;
-    for (int i = 0; i < 8; ++i) {
-        ids.push_back(drain.submit("=c" + std::to_string(i)));
-    }
+    const std::vector<std::string> ids = drain.submit_each(8);
     drain.run();
     for (int i = 0; i < 5; ++i) {
         drain.answer(Drain::reply(422, R"({"rating": ["New rule."]})"));
@@ -662,9 +652,7 @@ TEST_CASE("a delivery between breaks the row of refusals") {
     Policy policy = Drain::usual();
     policy.connections = 1;
     Drain drain{policy};
-    for (int i = 0; i < 12; ++i) {
-        drain.submit("=c" + std::to_string(i));
-    }
+    drain.submit_each(12);
     drain.run();
     for (int i = 0; i < 12; ++i) {
         drain.answer(i % 4 == 3 ? drain.created() : Drain::reply(400, R"({"detail": "no"})"));
@@ -677,9 +665,7 @@ TEST_CASE("the count of refusals survives a restart") {
     Policy policy = Drain::usual();
     policy.connections = 1;
     Drain drain{policy};
-    for (int i = 0; i < 8; ++i) {
-        drain.submit("=c" + std::to_string(i));
-    }
+    drain.submit_each(8);
     drain.run();
     for (int i = 0; i < 3; ++i) {
         drain.answer(Drain::reply(400, R"({"detail": "no"})"));
@@ -839,9 +825,7 @@ TEST_CASE("one poisonous comment does not hold the outbox for ever") {
     policy.connections = 1;
     Drain drain{policy};
     const std::string poison = drain.submit("=p", "'; DROP TABLE");
-    for (int i = 0; i < 12; ++i) {
-        drain.submit("=c" + std::to_string(i));
-    }
+    drain.submit_each(12);
     drain.run();
     for (int round = 0; round < 100 && drain.state(poison) != RecordState::dead; ++round) {
         if (drain.tasks.empty()) {
@@ -946,9 +930,7 @@ TEST_CASE("408 for everything is an outage: held, probed ever more rarely, nothi
     drain.run();
     drain.answer(drain.created());
     constexpr std::uint64_t records = 40;
-    for (std::uint64_t i = 0; i < records; ++i) {
-        drain.submit("=c" + std::to_string(i));
-    }
+    drain.submit_each(records);
     drain.run();
     int answers = 0;
     for (; !drain.hold() && answers < 100; ++answers) {
@@ -986,9 +968,7 @@ TEST_CASE("a record whose 408 is forgotten for want of room is not thought to be
     const std::string id = drain.submit("=a");
     drain.run();
     drain.answer(Drain::reply(408, "", false));
-    for (int i = 0; i < 4'200; ++i) {
-        drain.submit("=c" + std::to_string(i));
-    }
+    drain.submit_each(4'200);
     bool again = false;
     for (int answers = 0; answers < 20'000 && !(again && answers > 5'000); ++answers) {
         drain.engine().release();
@@ -1267,9 +1247,7 @@ TEST_CASE("a network that changed is tried at once, whatever the old one still a
 
 TEST_CASE("where answers take their time the next batch is claimed meanwhile") {
     Drain drain;
-    for (int i = 0; i < 20; ++i) {
-        drain.submit("=c" + std::to_string(i));
-    }
+    drain.submit_each(20);
     drain.run();
     for (int i = 0; i < 3; ++i) {
         drain.steps();
@@ -1288,9 +1266,7 @@ TEST_CASE("many small feedbacks are claimed and settled many at a time") {
     Policy policy = Drain::usual();
     policy.connections = 8;
     Drain drain{policy};
-    for (int i = 0; i < 400; ++i) {
-        drain.submit("=c" + std::to_string(i));
-    }
+    drain.submit_each(400);
     drain.run();
     const std::uint64_t before = drain.store().commits();
     for (int i = 0; i < 3'000 && drain.store().status().delivered < 400; ++i) {
@@ -1313,9 +1289,7 @@ TEST_CASE("prompt answers are settled together, and one that hangs delays the ot
     Policy policy = Drain::usual();
     policy.connections = 8;
     Drain drain{policy};
-    for (int i = 0; i < 100; ++i) {
-        drain.submit("=c" + std::to_string(i));
-    }
+    drain.submit_each(100);
     drain.run();
     const auto answer_at_once = [&drain] {
         drain.deliver_at_once();
@@ -1361,9 +1335,7 @@ TEST_CASE(
     Policy policy = Drain::usual();
     policy.connections = 4;
     Drain drain{policy};
-    for (int i = 0; i < 40; ++i) {
-        drain.submit("=c" + std::to_string(i));
-    }
+    drain.submit_each(40);
     drain.run();
     REQUIRE(drain.tasks.size() == 4);
     while (!drain.tasks.empty()) {
