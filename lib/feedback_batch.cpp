@@ -1,5 +1,9 @@
 #include "feedback_batch.hpp"
 
+#include <algorithm>
+
+#include "core/masking.hpp"
+#include "core/text.hpp"
 #include "core/uuid.hpp"
 
 namespace agentsight {
@@ -20,10 +24,16 @@ outbox::Submission prepared(const ImportedFeedback& given, const core::Validatio
     submission.submitted = given.submitted_at;
     submission.may_have_arrived = given.may_have_arrived;
     submission.is_dead = given.is_dead;
+    submission.attempts = std::max(given.attempts, 0);
+    submission.last_status = given.last_status;
     const core::FeedbackInput input{
         feedback.conversation, feedback.sentiment, feedback.comment, feedback.metadata_json, {}};
     if (const auto problem = core::validate(input, limits, submission.feedback)) {
         refuse(problem);
+    }
+    if (!given.last_error.empty()) {
+        submission.last_error =
+            core::printable(core::masked(given.last_error, submission.feedback));
     }
     return submission;
 }

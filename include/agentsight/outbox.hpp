@@ -69,6 +69,11 @@ struct ImportedFeedback {
     bool may_have_arrived = false;
     /// A dead letter where it comes from, and so here: not sent unless someone requeues it.
     bool is_dead = false;
+    int attempts = 0;  ///< counted where it comes from; negative ones count as none
+    /// The last failure there, as Record has it. Of the words the first 300 bytes are kept,
+    /// without what they repeat of the feedback.
+    std::optional<int> last_status = std::nullopt;
+    std::string_view last_error = {};
 };
 
 /// Feedbacks for Outbox::submit_many, each validated and copied when it is added: on any

@@ -41,6 +41,11 @@ struct Submission {
     std::optional<core::UtcMs> submitted;  ///< none: now
     bool may_have_arrived = false;         ///< left to a person
     bool is_dead = false;                  ///< a dead letter where it comes from
+    int attempts = 0;                      ///< counted there
+    std::optional<int> last_status;        ///< of the last failure there
+    std::string last_error;
+
+    bool was_attempted() const { return attempts > 0 || last_status || !last_error.empty(); }
 };
 
 struct SubmitResult {

@@ -115,9 +115,14 @@ void SubmitJob::apply_one(Tables& tables, core::Random& random, const Submission
             ? result.id
             : core::next_uuid_v7(tables.last_id(), time_for_id(tables, submission), random);
     const std::int64_t key = tables.insert(id, submission);
-    if (submission.may_have_arrived || submission.is_dead) {
+    if (submission.may_have_arrived || submission.is_dead || submission.was_attempted()) {
         RowState row = existing_row(tables.database(), key);
-        tables.move(row, submission.is_dead ? Lane::dead : Lane::left);
+        row.attempts = submission.attempts;
+        row.last_status = submission.last_status;
+        row.last_error = submission.last_error;
+        tables.move(row, submission.is_dead            ? Lane::dead
+                         : submission.may_have_arrived ? Lane::left
+                                                       : row.lane);
     }
     if (!submission.id) {
         result.id = id;

@@ -1,13 +1,17 @@
 // The tool on many records: import against raw batched inserts in the same run, the first
-// page of list, status and show, and the memory that import and export take.
+// page of list, status and show, the memory that import and export take, and what a submit waits
+// while the tool is at work on the same outbox.
 //
 //   bench-tool [RECORDS]          default: 1,000,000, in 20 rounds
 
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <fstream>
+#include <mutex>
 
+#include "agentsight/agentsight.hpp"
 #include "bench/baselines.hpp"
 #include "bench/bench.hpp"
 #include "support/temporary_folder.hpp"
@@ -20,9 +24,10 @@ struct Ended {
 };
 
 /// Runs the tool on `outbox`, its output to a file; it must succeed.
-Ended run(const std::filesystem::path& outbox, const std::string& arguments) {
+Ended run(const std::filesystem::path& outbox, const std::string& arguments,
+          const std::string& output) {
     const std::string command = "exec '" AGENTSIGHT_OUTBOX_TOOL "' " + arguments + " --outbox '" +
-                                outbox.string() + "' > '" + outbox.string() + "-out' 2>&1";
+                                outbox.string() + "' > '" + output + "' 2>&1";
     Ended ended;
     rusage usage{};
     int status = 0;
@@ -40,6 +45,10 @@ Ended run(const std::filesystem::path& outbox, const std::string& arguments) {
     }
     ended.peak_kb = usage.ru_maxrss;
     return ended;
+}
+
+Ended run(const std::filesystem::path& outbox, const std::string& arguments) {
+    return run(outbox, arguments, outbox.string() + "-out");
 }
 
 /// About 350 bytes of feedback a line, each with an id, as `export` writes them.
@@ -76,6 +85,90 @@ std::string first_id(const std::filesystem::path& outbox) {
     std::ifstream stream(outbox.string() + "-out");
     const std::string text{std::istreambuf_iterator<char>(stream), {}};
     return text.substr(text.find("\"id\":\"") + 6, 36);
+}
+
+/// What submits wait, in ms, on four threads that submit without a pause while `beside` runs.
+std::vector<double> waits_beside(const std::filesystem::path& path,
+                                 const std::function<void()>& beside) {
+    agentsight::Outbox outbox(path, agentsight::OutboxMode::read_write);
+    std::vector<double> waits;
+    std::mutex mutex;
+    std::atomic<bool> done = false;
+    bench::in_parallel(5, [&](int thread) {
+        if (thread == 4) {
+            beside();
+            done = true;
+            return;
+        }
+        std::vector<double> own;
+        const std::string conversation = "live-" + std::to_string(thread);
+        while (!done) {
+            own.push_back(1000 * bench::seconds([&] {
+                              outbox.submit({.conversation = conversation,
+                                             .sentiment = "neutral",
+                                             .comment = "beside the tool"});
+                          }));
+        }
+        const std::lock_guard lock(mutex);
+        waits.insert(waits.end(), own.begin(), own.end());
+    });
+    return waits;
+}
+
+/// Submits beside each verb on one outbox, and beside nothing, in turn; medians of the rounds.
+void measure_waits(const agentsight::test::TemporaryFolder& folder, std::uint64_t records) {
+    const auto outbox = folder / "live.db";
+    const auto lines = folder / "live-lines";
+    std::uint64_t written = 0;
+    const auto import = [&] {
+        write_lines(lines, written, records);
+        written += records;
+        run(outbox, "import '" + lines.string() + "'");
+    };
+    import();
+    struct Beside {
+        const char* name;
+        std::function<void()> work;
+        std::vector<double> medians = {}, p99s = {}, worst = {};
+    };
+    // Not to a file: a sync may have to write others' data too (ext4, data=ordered).
+    const auto verb = [&](const char* arguments) {
+        return [&outbox, arguments] { run(outbox, arguments, "/dev/null"); };
+    };
+    std::vector<Beside> all;
+    const auto shell = [](const char* command) {
+        return [command] {
+            if (std::system(command) < 0) {
+                std::exit(1);
+            }
+        };
+    };
+    all.push_back({"nothing, 2 s", shell("timeout 2 tail -f /dev/null")});
+    // What the processor's sharing alone costs.
+    all.push_back({"a busy process, 2 s", shell("timeout 2 sh -c 'while :; do :; done'")});
+    all.push_back({"export", verb("export")});
+    all.push_back({"list --limit 100000", verb("list --limit 100000")});
+    all.push_back({"verify", verb("verify")});
+    all.push_back({"compact", verb("compact")});
+    all.push_back({"purge", verb("purge --delivered-before 1d")});
+    all.push_back({"import", import});
+    constexpr int rounds = 3;
+    for (int round = 0; round < rounds; ++round) {
+        for (Beside& beside : all) {
+            const std::vector<double> waits = waits_beside(outbox, beside.work);
+            beside.medians.push_back(bench::median(waits));
+            beside.p99s.push_back(bench::percentile(waits, 0.99));
+            beside.worst.push_back(bench::percentile(waits, 1));
+        }
+    }
+    std::printf("what a submit waits on four threads, ms, %llu records and more, %d rounds:\n",
+                static_cast<unsigned long long>(records), rounds);
+    std::printf("  %-30s %10s %10s %10s\n", "beside", "median", "p99", "worst");
+    for (const Beside& beside : all) {
+        std::printf("  %-30s %10.2f %10.2f %10.2f   (worst of the rounds %.2f)\n", beside.name,
+                    bench::median(beside.medians), bench::median(beside.p99s),
+                    bench::median(beside.worst), bench::percentile(beside.worst, 1));
+    }
 }
 
 }  // namespace
@@ -128,5 +221,6 @@ int main(int argc, char** argv) {
     bench::print_target("show, ms", show, 50, false);
     bench::print_target("import, peak MB", static_cast<double>(peak) / 1024, 32, false);
     bench::print_target("export, peak MB", static_cast<double>(exported.peak_kb) / 1024, 32, false);
+    measure_waits(folder, std::min<std::uint64_t>(records, 100'000));
     return 0;
 }

@@ -8,11 +8,8 @@ namespace {
 
 /// " (401 Invalid API key.)", as far as known.
 std::string answer(const Hold& hold) {
-    std::string words = hold.status != 0 ? std::to_string(hold.status) : std::string{};
-    if (!hold.detail.empty()) {
-        words += words.empty() ? "" : " ";
-        words += hold.detail;
-    }
+    const std::string words =
+        status_and_words(hold.status != 0 ? std::optional(hold.status) : std::nullopt, hold.detail);
     return words.empty() ? words : " (" + words + ")";
 }
 

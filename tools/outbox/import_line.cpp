@@ -1,5 +1,7 @@
 #include "import_line.hpp"
 
+#include <charconv>
+
 #include "exit_code.hpp"
 #include "flags.hpp"
 #include "times.hpp"
@@ -31,12 +33,21 @@ std::optional<Credential::Kind> kind_named(std::string_view name) {
     return name == "jwt" ? std::optional(Credential::Kind::jwt) : std::nullopt;
 }
 
+std::optional<int> number_in(std::string_view text, int least, int most) {
+    int number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const bool is_number = error == std::errc{} && end == text.data() + text.size();
+    return is_number && number >= least && number <= most ? std::optional(number) : std::nullopt;
+}
+
 }  // namespace
 
 ImportLine::ImportLine(std::string_view text) {
     const auto members = object_members(text);
     if (!members) {
-        throw BadLine("not one JSON object");
+        throw BadLine(has_half_a_pair(text)
+                          ? "a \\ud800 to \\udfff escape must be one half of a surrogate pair"
+                          : "not one JSON object");
     }
     for (const JsonMember& member : *members) {
         take(member);
@@ -58,7 +69,10 @@ ImportedFeedback ImportLine::feedback() const {
     }
     feedback.metadata_json = metadata_;
     feedback.id = id_ ? std::string_view(*id_) : std::string_view{};
-    return {feedback, submitted_at_, credential_, may_have_arrived(), is_dead()};
+    return {feedback,     submitted_at_,
+            credential_,  may_have_arrived(),
+            is_dead(),    attempts_,
+            last_status_, last_error_ ? std::string_view(*last_error_) : std::string_view{}};
 }
 
 void ImportLine::take(const JsonMember& member) {
@@ -93,6 +107,10 @@ void ImportLine::take(const JsonMember& member) {
             throw BadLine("credential must be one of none, api_key, jwt");
         }
         credential_ = *kind;
+    } else if (member.name == "attempts") {
+        take_attempts(member);
+    } else if (member.name == "last_error") {
+        take_last_error(member);
     }
     // Other members are what `export` adds: its lines can be imported as they are.
 }
@@ -109,6 +127,37 @@ void ImportLine::take_state(const JsonMember& member) {
     }
     // Taken for one that waits it might be sent twice.
     throw BadLine("state must be one of waiting, claimed, delivered, unknown, dead, discarded");
+}
+
+void ImportLine::take_attempts(const JsonMember& member) {
+    const std::optional<int> count = number_in(member.raw, 0, 1'000'000'000);
+    if (!count) {
+        throw BadLine("attempts must be a whole number from 0 to 1000000000");
+    }
+    attempts_ = *count;
+}
+
+void ImportLine::take_last_error(const JsonMember& member) {
+    const auto parts = object_members(member.raw);
+    if (!parts) {
+        throw BadLine("last_error must be null or an object of status and detail");
+    }
+    for (const JsonMember& part : *parts) {
+        if (part.raw == "null") {
+            continue;
+        }
+        if (part.name == "status") {
+            last_status_ = number_in(part.raw, 100, 999);
+            if (!last_status_) {
+                throw BadLine("last_error: status must be a whole number from 100 to 999, or null");
+            }
+        } else if (part.name == "detail") {
+            if (!is_text(part)) {
+                throw BadLine("last_error: detail must be a string");
+            }
+            last_error_ = json_text(part.raw);
+        }
+    }
 }
 
 void ImportLine::take_conversation(const JsonMember& member) {

@@ -37,12 +37,17 @@ class ImportLine {
     void take_state(const JsonMember& member);
     void take_conversation(const JsonMember& member);
     void take_time(const JsonMember& member);
+    void take_attempts(const JsonMember& member);
+    void take_last_error(const JsonMember& member);
 
     std::optional<std::string> id_, conversation_id_, sentiment_, comment_;
     std::optional<std::uint64_t> conversation_;
     std::optional<UtcMilliseconds> submitted_at_;
     Credential::Kind credential_ = Credential::Kind::none;
     std::string metadata_, state_;
+    int attempts_ = 0;
+    std::optional<int> last_status_;
+    std::optional<std::string> last_error_;
 };
 
 }  // namespace agentsight::tool

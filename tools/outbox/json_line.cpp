@@ -1,5 +1,6 @@
 #include "json_line.hpp"
 
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 namespace agentsight::tool {
@@ -57,6 +58,36 @@ class Walker {
 };
 
 }  // namespace
+
+bool has_half_a_pair(std::string_view line) {
+    // 0xD800 for the first half, 0xDC00 for the second, 0 for anything else at `at`.
+    const auto half_at = [&](std::size_t at) {
+        unsigned value = 0;
+        if (line.substr(at, 2) != "\\u" || line.size() < at + 6) {
+            return 0U;
+        }
+        const auto [end, error] =
+            std::from_chars(line.data() + at + 2, line.data() + at + 6, value, 16);
+        return end == line.data() + at + 6 ? value & 0xFC00 : 0U;
+    };
+    std::string mended;
+    bool found = false;
+    for (std::size_t at = 0; at < line.size();) {
+        const unsigned half = half_at(at);
+        std::size_t size = line[at] == '\\' ? 2 : 1;
+        if (half == 0xD800 && half_at(at + 6) == 0xDC00) {
+            size = 12;
+        } else if (half == 0xD800 || half == 0xDC00) {
+            found = true;
+            mended += '?';
+            at += 6;
+            continue;
+        }
+        mended += line.substr(at, size);
+        at += size;
+    }
+    return found && nlohmann::json::accept(mended);
+}
 
 std::optional<std::vector<JsonMember>> object_members(std::string_view line) {
     if (!nlohmann::json::accept(line)) {

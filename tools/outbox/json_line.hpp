@@ -18,6 +18,10 @@ struct JsonMember {
 /// The views point into `line`.
 std::optional<std::vector<JsonMember>> object_members(std::string_view line);
 
+/// Whether it would be JSON but for the escape of half a surrogate pair, which is no text
+/// (RFC 8259, section 8.2).
+bool has_half_a_pair(std::string_view line);
+
 /// What a member's JSON string says.
 std::string json_text(std::string_view raw);
 

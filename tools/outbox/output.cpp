@@ -1,6 +1,8 @@
 #include "output.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <cstdio>
 #include <filesystem>
 #include <stdexcept>
@@ -22,9 +24,14 @@ bool is_terminal(Stream stream) {
     return device != "/dev/null" && device != "/dev/zero" && device != "/dev/full";
 }
 
+bool terminal_can_draw() {
+    const std::string kind = environment("TERM");
+    return !kind.empty() && kind != "dumb";
+}
+
 std::string styled(std::string_view text, Style style) {
-    static const bool colours = is_terminal(Stream::out) && environment("NO_COLOR").empty() &&
-                                environment("TERM") != "dumb" && !environment("TERM").empty();
+    static const bool colours =
+        is_terminal(Stream::out) && environment("NO_COLOR").empty() && terminal_can_draw();
     constexpr std::array<std::string_view, 5> begin{"", "\x1b[1m", "\x1b[32m", "\x1b[33m",
                                                     "\x1b[31m"};
     if (!colours || style == Style::plain) {
@@ -63,7 +70,7 @@ void complain(std::string_view message) {
     std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
-Progress::Progress() : shown_(is_terminal(Stream::error)) {}
+Progress::Progress() : shown_(is_terminal(Stream::error) && terminal_can_draw()) {}
 
 Progress::~Progress() {
     erase();
@@ -99,8 +106,11 @@ bool confirmed(std::string_view question) {
     if (std::fgets(answer.data(), answer.size(), stdin) == nullptr) {
         return false;
     }
-    const std::string_view line = answer.data();
-    return line == "y\n" || line == "Y\n" || line == "yes\n" || line == "Yes\n";
+    std::string word = answer.data();
+    std::erase_if(word, [](unsigned char c) { return std::isspace(c) != 0; });
+    std::transform(word.begin(), word.end(), word.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return word == "y" || word == "yes";
 }
 
 }  // namespace agentsight::tool

@@ -15,6 +15,9 @@ enum class Stream { in = 0, out = 1, error = 2 };
 /// null device; where there is no /dev/fd, no.
 bool is_terminal(Stream stream);
 
+/// Whether the terminal knows colours and can be drawn on in place: TERM is set, and not "dumb".
+bool terminal_can_draw();
+
 enum class Style { plain, bold, good, warning, bad };
 
 /// `text` in a colour, where standard output is a terminal that has colours and NO_COLOR is
@@ -50,7 +53,7 @@ class Progress {
     bool drawn_ = false;
 };
 
-/// Asks on a terminal; anything but y or yes is no.
+/// Asks on a terminal; anything but y or yes, in any case, is no.
 bool confirmed(std::string_view question);
 
 }  // namespace agentsight::tool

@@ -42,10 +42,10 @@ CodePoint decode(std::string_view text, std::size_t at) {
 
 /// What a terminal, or a reader's eye, could take for something else than text.
 bool is_active(char32_t value) {
-    return value < 0x20 || (value >= 0x7F && value <= 0x9F) || value == 0x061C || value == 0x200E ||
-           value == 0x200F || (value >= 0x2028 && value <= 0x202E) ||
-           (value >= 0x2066 && value <= 0x2069) || value == 0xFEFF ||
-           (value >= 0xE0000 && value <= 0xE007F);
+    return value < 0x20 || (value >= 0x7F && value <= 0x9F) || value == 0x061C || value == 0x200B ||
+           value == 0x200E || value == 0x200F || (value >= 0x2028 && value <= 0x202E) ||
+           (value >= 0x2060 && value <= 0x206F) || value == 0xFEFF ||
+           (value >= 0xFFF9 && value <= 0xFFFB) || (value >= 0xE0000 && value <= 0xE007F);
 }
 
 std::string hex(const char* format, unsigned value) {
@@ -110,6 +110,21 @@ std::string inert_json(std::string json) {
         at += point.size;
     }
     return result;
+}
+
+std::string status_and_words(std::optional<int> status, std::string_view words) {
+    if (!status) {
+        return std::string(words);
+    }
+    std::string text = std::to_string(*status);
+    // What is said of an answer without words begins with its status.
+    const std::string said = "status " + text;
+    if (words.starts_with(said)) {
+        words.remove_prefix(said.size());
+        return text + std::string(words);
+    }
+    text += words.empty() ? "" : " ";
+    return text + std::string(words);
 }
 
 std::string shortened(std::string_view text, std::size_t columns) {

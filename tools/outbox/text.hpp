@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,9 @@ std::string shortened(std::string_view text, std::size_t columns);
 
 /// Padded with blanks to `columns` code points.
 std::string padded(std::string_view text, std::size_t columns);
+
+/// "422 comment: required": the status, where there was an answer, and what it said.
+std::string status_and_words(std::optional<int> status, std::string_view words);
 
 /// "1 record", "2 records".
 std::string counted(std::size_t number, std::string_view noun);

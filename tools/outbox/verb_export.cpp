@@ -37,6 +37,9 @@ ExitCode run(const Common& common, const ExportFlags& flags) {
         }
         return count < limit;
     });
+    if (count == 0 && !common.json) {
+        complain("no such records; `agentsight-outbox status` counts those there are");
+    }
     return count == 0 ? ExitCode::nothing : ExitCode::done;
 }
 

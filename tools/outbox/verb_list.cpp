@@ -76,11 +76,10 @@ class Writer {
     }
 
     static std::string last_error(const Record& record) {
-        std::string text;
-        if (record.last_status && record.state != RecordState::delivered) {
-            text = std::to_string(*record.last_status) + " ";
-        }
-        return shortened(text + inert(record.last_error), 60);
+        const bool is_failure = record.state != RecordState::delivered;
+        return shortened(inert(status_and_words(is_failure ? record.last_status : std::nullopt,
+                                                record.last_error)),
+                         60);
     }
 
     static Style style_of(RecordState state) {

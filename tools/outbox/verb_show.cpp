@@ -21,12 +21,6 @@ void print_field(std::string_view name, std::string_view value) {
     }
 }
 
-std::string status_and_detail(const std::optional<int>& status, const std::string& detail) {
-    std::string words = status ? std::to_string(*status) : std::string{};
-    words += !words.empty() && !detail.empty() ? " " : "";
-    return words + inert(detail);
-}
-
 std::string state_words(const Record& record) {
     switch (record.state) {
         case RecordState::waiting:
@@ -64,11 +58,11 @@ void print_record(const Record& record, Reveal reveal) {
     print_field("server id", inert(record.server_id));
     print_field("attempts", std::to_string(record.attempts));
     if (record.state != RecordState::delivered) {
-        print_field("last error", status_and_detail(record.last_status, record.last_error));
+        print_field("last error", inert(status_and_words(record.last_status, record.last_error)));
     }
     for (const Attempt& attempt : record.history) {
         print_field("attempt", iso8601(attempt.began) + "  " + inert(attempt.outcome) + "  " +
-                                   status_and_detail(attempt.status, attempt.detail));
+                                   inert(status_and_words(attempt.status, attempt.detail)));
     }
 }
 

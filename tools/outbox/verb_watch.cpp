@@ -26,12 +26,6 @@ struct WatchFlags {
 /// Records looked at for their errors, of each state: a screen of them, whatever there are.
 constexpr std::size_t errors_page = 200;
 
-std::string error_words(const Record& record) {
-    std::string words = record.last_status ? std::to_string(*record.last_status) : std::string{};
-    words += !words.empty() && !record.last_error.empty() ? " " : "";
-    return words + record.last_error;
-}
-
 /// Which records are looked at: the newest, and of those that wait also the oldest, as they are
 /// sent first. What was submitted last has most likely not been tried yet.
 struct Look {
@@ -51,7 +45,7 @@ std::vector<WatchError> errors_of(const Outbox& outbox) {
         const Filter filter{.state = look.state, .newest_first = look.newest_first};
         const std::vector<Record> page = outbox.list(filter, errors_page);
         for (const Record& record : page) {
-            const std::string words = error_words(record);
+            const std::string words = status_and_words(record.last_status, record.last_error);
             if (words.empty() || !seen.insert(record.id).second) {
                 continue;
             }
@@ -94,8 +88,7 @@ class Watch {
     }
 
     ExitCode run() {
-        const bool draws = !common_.json && is_terminal(Stream::out) &&
-                           !environment("TERM").empty() && environment("TERM") != "dumb";
+        const bool draws = !common_.json && is_terminal(Stream::out) && terminal_can_draw();
         return draws ? draw() : print_lines();
     }
 

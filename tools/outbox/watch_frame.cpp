@@ -39,6 +39,30 @@ std::string drainer_text(const Status& status) {
                : "process " + std::to_string(status.drainer->pid);
 }
 
+/// Broken at blanks into lines of that width, those behind the first indented: what is to be done,
+/// or what a server said, must not be cut off. A word longer than a line is.
+std::vector<std::string> wrapped(std::string text, std::size_t columns) {
+    const auto fits = [&](const std::string& part) { return shortened(part, columns) == part; };
+    std::vector<std::string> lines;
+    while (!fits(text)) {
+        std::size_t end = text.npos;
+        for (std::size_t at = text.find_first_not_of(' ');
+             (at = text.find(' ', at)) != text.npos && fits(text.substr(0, at)); ++at) {
+            end = at;
+        }
+        if (end == text.npos) {
+            break;
+        }
+        lines.push_back(text.substr(0, text.find_last_not_of(' ', end) + 1));
+        const std::size_t rest = text.find_first_not_of(' ', end);
+        text = rest == text.npos ? "" : "    " + text.substr(rest);
+    }
+    if (!text.empty()) {
+        lines.push_back(text);
+    }
+    return lines;
+}
+
 /// Builds a screen line by line, each cut to the columns before it is coloured.
 class Page {
   public:
@@ -49,22 +73,10 @@ class Page {
             lines_.push_back(styled(shortened(text, size_.columns), style));
         }
     }
-    /// Broken at a blank where it is too long, once: what is to be done must not be cut off.
     void add_wrapped(const std::string& text, Style style = Style::plain) {
-        const auto fits = [&](const std::string& part) {
-            return shortened(part, size_.columns) == part;
-        };
-        std::size_t end = text.npos;
-        for (std::size_t at = text.find_first_not_of(' ');
-             !fits(text) && (at = text.find(' ', at)) != text.npos && fits(text.substr(0, at));
-             ++at) {
-            end = at;
+        for (const std::string& line : wrapped(text, size_.columns)) {
+            add(line, style);
         }
-        if (end == text.npos) {
-            return add(text, style);
-        }
-        add(text.substr(0, end), style);
-        add("    " + text.substr(end + 1), style);
     }
     void gap() { add(""); }
     /// Rows, but for the last.
@@ -117,17 +129,28 @@ void add_counts(Page& page, const WatchLook& look, const WatchHistory& history) 
         "size          " + human_bytes(status.bytes));
 }
 
-void add_errors(Page& page, const std::vector<WatchError>& errors) {
+std::vector<std::string> error_lines(const std::vector<WatchError>& errors, std::size_t columns) {
     constexpr std::size_t most_errors = 5;
-    if (errors.empty() || page.left() < 3) {
+    std::vector<std::string> lines;
+    for (std::size_t i = 0; i < std::min(errors.size(), most_errors); ++i) {
+        const std::string text = seconds_text(errors[i].at) + "  " + errors[i].id + "  " +
+                                 std::to_string(errors[i].records) +
+                                 (errors[i].is_more ? "+" : "") + " x  " + inert(errors[i].words);
+        for (std::string& line : wrapped(text, columns)) {
+            lines.push_back(std::move(line));
+        }
+    }
+    return lines;
+}
+
+void add_errors(Page& page, const std::vector<std::string>& lines) {
+    if (lines.empty() || page.left() < 3) {
         return;
     }
     page.gap();
     page.add("last errors", Style::bold);
-    for (std::size_t i = 0; i < std::min(errors.size(), most_errors) && page.left() > 0; ++i) {
-        page.add(seconds_text(errors[i].at) + "  " + errors[i].id + "  " +
-                 std::to_string(errors[i].records) + (errors[i].is_more ? "+" : "") + " x  " +
-                 inert(errors[i].words));
+    for (const std::string& line : lines) {
+        page.add(line);
     }
 }
 
@@ -230,11 +253,12 @@ std::vector<std::string> watch_frame(const WatchLook& look, const WatchHistory& 
     add_verdict(page, look);
     page.gap();
     add_counts(page, look, history);
-    // The plot takes what the errors and the last line leave.
+    // The plot takes what the errors and the last line leave, on a small screen half of it.
+    const std::vector<std::string> errors = error_lines(look.errors, size.columns);
     const std::size_t for_errors =
-        look.errors.empty() ? 2 : std::min<std::size_t>(look.errors.size(), 5) + 4;
+        errors.empty() ? 2 : std::min(errors.size() + 4, std::max<std::size_t>(page.left() / 2, 6));
     add_plot(page, history, size, for_errors);
-    add_errors(page, look.errors);
+    add_errors(page, errors);
     page.gap();
     return std::move(page).with_last("q quits");
 }

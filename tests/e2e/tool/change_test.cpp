@@ -143,7 +143,7 @@ TEST_CASE("--all needs --yes where there is no terminal, and asks where there is
     CHECK(no.code == 1);
     CHECK(no.out.find("3 records") != std::string::npos);
     CHECK(tool.status()["dead"] == 3);
-    const Run yes = run_on_terminal(AGENTSIGHT_OUTBOX_TOOL, discard, tool.environment, "y\n");
+    const Run yes = run_on_terminal(AGENTSIGHT_OUTBOX_TOOL, discard, tool.environment, " YES\n");
     CHECK(yes.code == 0);
     CHECK(tool.status()["dead"] == 0);
     CHECK(tool.status()["discarded"] == 3);

@@ -77,7 +77,12 @@ TEST_CASE("import shows a bar on a terminal, and takes it away") {
     CHECK(session.output().find("░") != std::string::npos);
     CHECK(session.output().find(" %  ") != std::string::npos);
     CHECK(session.screen().text() == "1000 records stored, 0 there already, 0 bad lines\n");
-    // Piped there is none.
+    // On a terminal that cannot be drawn on there is none, and piped neither.
+    environment["TERM"] = "dumb";
+    TerminalSession dumb(AGENTSIGHT_OUTBOX_TOOL, {"import", file}, environment);
+    CHECK(dumb.until_ended() == 0);
+    CHECK(dumb.output().find('\x1b') == std::string::npos);
+    CHECK(dumb.output().find("░") == std::string::npos);
     CHECK(tool({"import", file}).err.empty());
 }
 
@@ -245,4 +250,91 @@ TEST_CASE("a state or credential that nobody knows is a bad line; a byte order m
     CHECK(run.err.find("line 4: credential must be one of none, api_key, jwt") !=
           std::string::npos);
     CHECK(tool.status()["accepted"] == 2);
+}
+
+TEST_CASE("over export and import a record keeps its attempts and what was said of them") {
+    const Tool one;
+    const std::string rest = R"(,"conversation_id":"c","sentiment":"neutral","comment":"my words")"
+                             R"(,"submitted_at":"2026-08-17T18:52:44.956Z")";
+    const std::string lines =
+        R"({"id":"0198b5a0-0000-7d11-8f00-000000000001","state":"waiting","attempts":3,)"
+        R"("last_error":{"status":500,"detail":"boom"})" +
+        rest + "}\n" +
+        R"({"id":"0198b5a0-0000-7d11-8f00-000000000002","state":"unknown","attempts":1,)"
+        R"("last_error":{"status":null,"detail":"left to a person: the answer was lost"})" +
+        rest + "}\n" +
+        R"({"id":"0198b5a0-0000-7d11-8f00-000000000003","state":"dead","attempts":2,)"
+        R"("last_error":{"status":422,"detail":"comment: not valid: MY WORDS"})" +
+        rest + "}\n" + R"({"id":"0198b5a0-0000-7d11-8f00-000000000004","attempts":0)" + rest +
+        "}\n";
+    REQUIRE(one({"import", "-"}, lines).code == 0);
+    CHECK(one({"verify"}).code == 0);
+    const std::string exported = one({"export"}).out;
+    const Tool other;
+    REQUIRE(other({"import", "-"}, exported).code == 0);
+    CHECK(other({"export"}).out == exported);
+    CHECK(other({"verify"}).code == 0);
+
+    const json records = other.json({"list"});
+    REQUIRE(records.size() == 4);
+    CHECK(records[0]["state"] == "waiting");
+    CHECK(records[0]["attempts"] == 3);
+    CHECK(records[0]["last_error"] == json{{"status", 500}, {"detail", "boom"}});
+    CHECK(records[1]["attempts"] == 1);
+    CHECK(records[1]["last_error"]["status"] == nullptr);
+    CHECK(records[2]["state"] == "dead");
+    CHECK(records[2]["attempts"] == 2);
+    CHECK(records[2]["last_error"] ==
+          json{{"status", 422}, {"detail", "comment: not valid: ***"}});  // nothing of the comment
+    CHECK(records[3]["attempts"] == 0);
+    CHECK(records[3]["last_error"] == nullptr);
+    // All of them can still be sent, once.
+    const sandbox::Server server;
+    CHECK(other({"requeue", "--all", "--yes"}).code == 0);
+    CHECK(other({"resolve", "0198b5a0-0000-7d11-8f00-000000000002", "--resend"}).code == 0);
+    CHECK(other.drain(server).code == 0);
+    CHECK(server.row_count() == 4);
+    CHECK(other({"verify"}).code == 0);
+}
+
+TEST_CASE("attempts and a last error that are none are bad lines") {
+    const Tool tool;
+    const std::string rest = R"("conversation_id":"c","sentiment":"neutral"})";
+    const auto why = [&](const std::string& member) {
+        const Run run = tool({"import", "-"}, "{" + member + "," + rest + "\n");
+        CHECK(run.code == 1);
+        return run.err;
+    };
+    for (const char* attempts : {"-1", "1.5", "\"3\"", "1000000001", "1e3", "true", "{}"}) {
+        CAPTURE(attempts);
+        CHECK(why(R"("attempts":)" + std::string(attempts))
+                  .find("line 1: attempts must be a whole number from 0 to 1000000000") !=
+              std::string::npos);
+    }
+    for (const char* status : {"99", "1000", "\"500\"", "5e2"}) {
+        CAPTURE(status);
+        CHECK(why(R"("last_error":{"status":)" + std::string(status) + "}")
+                  .find("line 1: last_error: status must be") != std::string::npos);
+    }
+    CHECK(why(R"("last_error":{"detail":5})").find("detail must be a string") != std::string::npos);
+    CHECK(why(R"("last_error":"boom")").find("last_error must be null or an object") !=
+          std::string::npos);
+    CHECK(tool.status()["accepted"] == 0);
+}
+
+TEST_CASE("the escape of half a surrogate pair is named; other text that is no JSON is not") {
+    const Tool tool;
+    const std::string begin = R"({"conversation_id":"c","sentiment":"neutral","comment":")";
+    for (const char* half : {"\\ud800", "\\udc00", "\\ud800\\ud800", "\\uD83D x", "\\\\\\udfff"}) {
+        CAPTURE(half);
+        const Run run = tool({"import", "-"}, begin + half + "\"}\n");
+        CHECK(run.code == 1);
+        CHECK(run.err.find("must be one half of a surrogate pair") != std::string::npos);
+    }
+    for (const char* other : {"\\ud800\"", "\\u12", "\\\\ud800\" 5"}) {
+        CAPTURE(other);
+        CHECK(tool({"import", "-"}, begin + other + "\"}\n").err.find("not one JSON object") !=
+              std::string::npos);
+    }
+    CHECK(tool({"import", "-"}, begin + "\\ud83d\\ude00 \\\\ud800\"}\n").code == 0);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <fstream>
 #include <mutex>
 #include <thread>
 
@@ -111,6 +112,15 @@ TEST_CASE("P17: every verb works on an outbox that an application submits to and
                               R"({"conversation_id":"i","sentiment":"neutral"})"
                               "\n";
     REQUIRE(tool({"import", "-"}, lines).code == 0);
+    constexpr int more = 600;  // three commits
+    const std::string file = (tool.folder / "more.ndjson").string();
+    {
+        std::ofstream stream(file);
+        for (int i = 0; i < more; ++i) {
+            stream << R"({"conversation_id":"i-)" << i % 20 << R"(","sentiment":"neutral"})"
+                   << "\n";
+        }
+    }
 
     const sandbox::Server server;
     Application application(tool, server);
@@ -133,6 +143,7 @@ TEST_CASE("P17: every verb works on an outbox that an application submits to and
              {"compact", "--json"},
              {"verify"},
              {"salvage"},
+             {"import", file},
              {"export"}}) {
         const std::size_t before = application.submitted();
         application.forget_wal();
@@ -156,8 +167,8 @@ TEST_CASE("P17: every verb works on an outbox that an application submits to and
     application.stop();
     CHECK(application.failure() == "");
     CHECK(application.manager().flush(60s));
-    // Theirs, two once dead, one resolved, one imported, one by the tool: each once.
-    CHECK(server.row_count() == application.submitted() + 5);
+    // Theirs, two once dead, one resolved, those imported, one by the tool: each once.
+    CHECK(server.row_count() == application.submitted() + 5 + more);
     CHECK(tool({"verify"}).code == 0);
     CHECK(application.manager().stats().waiting == 0);
 }
