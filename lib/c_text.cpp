@@ -146,6 +146,7 @@ std::string status_json(const Status& status) {
     object.count("bytes", status.bytes);
     object.count("possible_duplicates", status.possible_duplicates);
     object.raw("drainer", status.drainer ? drainer_json(*status.drainer) : "null");
+    object.count("left_to_person", status.left_to_person);
     object.count("waiting_for_other_credential", status.waiting_for_other_credential);
     object.flag("bell_is_polled", status.bell_is_polled);
     return object.str();

@@ -31,9 +31,14 @@ outbox::Submission prepared(const ImportedFeedback& given, const core::Validatio
     if (const auto problem = core::validate(input, limits, submission.feedback)) {
         refuse(problem);
     }
-    if (!given.last_error.empty()) {
-        submission.last_error =
-            core::printable(core::masked(given.last_error, submission.feedback));
+    const auto words = [&](std::string_view said) {
+        return said.empty() ? std::string{}
+                            : core::printable(core::masked(said, submission.feedback));
+    };
+    submission.last_error = words(given.last_error);
+    for (const Attempt& attempt : given.history) {
+        submission.history.push_back({attempt.began, attempt.ended, words(attempt.outcome),
+                                      attempt.status, words(attempt.detail)});
     }
     return submission;
 }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,6 +75,8 @@ struct ImportedFeedback {
     /// without what they repeat of the feedback.
     std::optional<int> last_status = std::nullopt;
     std::string_view last_error = {};
+    /// The attempts there, oldest first, as Record has them; the newest 20 are kept.
+    std::span<const Attempt> history = {};
 };
 
 /// Feedbacks for Outbox::submit_many, each validated and copied when it is added: on any

@@ -40,6 +40,7 @@ struct Status {
     std::uint64_t delivered = 0;
     std::uint64_t discarded = 0;
     std::uint64_t dropped = 0;
+    std::uint64_t left_to_person = 0;  ///< of `unknown`: only a person can settle them
     std::uint64_t possible_duplicates = 0;
     std::uint64_t waiting_for_other_credential = 0;      ///< of `waiting`: of the other kind
     std::optional<UtcMilliseconds> oldest_submitted_at;  ///< of waiting, claimed, unknown

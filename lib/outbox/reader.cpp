@@ -148,6 +148,7 @@ Status Reader::status(const Axis& axis) {
         now.waiting = now.accepted - ledger.not_waiting();
         now.claimed = ledger.claimed;
         now.unknown = ledger.unknown + ledger.left;
+        now.left_to_person = ledger.left;
         now.dead = ledger.dead;
         now.delivered = ledger.delivered;
         now.discarded = ledger.discarded;

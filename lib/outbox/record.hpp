@@ -32,6 +32,15 @@ enum class Lane : int {
 
 RecordState public_state(Lane lane);
 
+/// One line of a record's history (bounded: the newest 20 are kept).
+struct AttemptNote {
+    core::UtcMs began = 0;
+    core::UtcMs ended = 0;
+    std::string outcome;
+    std::optional<int> status;
+    std::string detail;  ///< bounded, printable
+};
+
 struct Submission {
     core::Feedback feedback;
     Credential::Kind kind = Credential::Kind::none;
@@ -44,8 +53,11 @@ struct Submission {
     int attempts = 0;                      ///< counted there
     std::optional<int> last_status;        ///< of the last failure there
     std::string last_error;
+    std::vector<AttemptNote> history;
 
-    bool was_attempted() const { return attempts > 0 || last_status || !last_error.empty(); }
+    bool was_attempted() const {
+        return attempts > 0 || last_status || !last_error.empty() || !history.empty();
+    }
 };
 
 struct SubmitResult {
@@ -75,15 +87,6 @@ struct ClaimedRecord {
     std::string origin;                         ///< where it went
     int looks = 0;                              ///< complete reads that did not find it
     std::optional<core::UtcMs> first_absent;    ///< the first of those, on the server's clock
-};
-
-/// One line of a record's history (bounded: the newest 20 are kept).
-struct AttemptNote {
-    core::UtcMs began = 0;
-    core::UtcMs ended = 0;
-    std::string outcome;
-    std::optional<int> status;
-    std::string detail;  ///< bounded, printable
 };
 
 /// What the drainer decided about one record it holds (claimed, or unknown).

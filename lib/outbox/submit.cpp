@@ -123,6 +123,9 @@ void SubmitJob::apply_one(Tables& tables, core::Random& random, const Submission
         tables.move(row, submission.is_dead            ? Lane::dead
                          : submission.may_have_arrived ? Lane::left
                                                        : row.lane);
+        for (const AttemptNote& note : submission.history) {
+            tables.note_attempt(key, note);
+        }
     }
     if (!submission.id) {
         result.id = id;

@@ -1,6 +1,7 @@
 #include "command_line.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <exception>
 #include <filesystem>
 #include <new>
@@ -43,6 +44,27 @@ std::string help_hint(const CLI::App& app) {
     return "agentsight-outbox --help";
 }
 
+/// The parser takes `--comment=` for a flag whose value comes next; in a script it is what is left
+/// of `--comment=$TEXT`, and an empty text.
+std::vector<std::string> arguments_in_reverse(int argc, char** argv) {
+    std::vector<std::string> arguments;
+    bool are_flags = true;
+    for (int i = 1; i < argc; ++i) {
+        std::string argument = argv[i];
+        are_flags = are_flags && argument != "--";
+        if (are_flags && argument.size() > 3 && argument.starts_with("--") &&
+            argument.find('=') == argument.size() - 1) {
+            argument.pop_back();
+            arguments.push_back(std::move(argument));
+            arguments.emplace_back();
+        } else {
+            arguments.push_back(std::move(argument));
+        }
+    }
+    std::reverse(arguments.begin(), arguments.end());
+    return arguments;
+}
+
 /// CLI11's words, but for those that would repeat an argument: it may be a customer's comment
 /// whose quotes were forgotten.
 std::string parse_words(const CLI::App& app, const CLI::ParseError& error) {
@@ -54,7 +76,10 @@ std::string parse_words(const CLI::App& app, const CLI::ParseError& error) {
         }
     }
     if (has_verb && dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr) {
-        return error.what();
+        const std::string words = error.what();
+        const std::size_t override = words.find(" was given a disallowed flag override");
+        return override == words.npos ? words
+                                      : "--" + words.substr(0, override) + " takes no value";
     }
     for (const std::string& extra : extras) {
         if (extra.starts_with('-')) {
@@ -71,7 +96,7 @@ std::string parse_words(const CLI::App& app, const CLI::ParseError& error) {
 
 ExitCode parse(CLI::App& app, int argc, char** argv, bool& is_run) {
     try {
-        app.parse(argc, argv);
+        app.parse(arguments_in_reverse(argc, argv));
         is_run = true;
         return ExitCode::done;
     } catch (const CLI::Success& help) {
@@ -112,6 +137,7 @@ ExitCode run_command_line(int argc, char** argv) {
         "agentsight-outbox"};
     app.set_version_flag("--version", std::string("agentsight-outbox ") + version());
     app.require_subcommand(1);
+    app.option_defaults()->disable_flag_override();  // `--json=no` would be on
     app.get_formatter()->label("SUBCOMMAND", "VERB");
     app.get_formatter()->label("Subcommands", "Verbs");
     app.footer(

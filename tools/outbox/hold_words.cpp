@@ -81,6 +81,11 @@ HoldWords hold_words(const Hold& hold, Sender sender) {
 }
 
 std::optional<HoldWords> obstacle(const Status& status) {
+    if (status.left_to_person > 0 && status.left_to_person == open_records(status)) {
+        return HoldWords{"only a person can settle what may have arrived",
+                         "look on the server for each of `agentsight-outbox list --state unknown`, "
+                         "then `agentsight-outbox resolve ID --delivered` or `--resend`"};
+    }
     const bool is_held_by_person = status.hold && status.hold->reason == HoldReason::person;
     if (status.drainer && status.drainer->stopped && open_records(status) > 0 &&
         !is_held_by_person) {

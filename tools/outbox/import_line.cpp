@@ -1,9 +1,13 @@
 #include "import_line.hpp"
 
+#include <algorithm>
+#include <array>
+#include <bitset>
 #include <charconv>
 
 #include "exit_code.hpp"
 #include "flags.hpp"
+#include "output.hpp"
 #include "times.hpp"
 
 namespace agentsight::tool {
@@ -14,9 +18,6 @@ bool is_text(const JsonMember& member) {
 }
 
 void set(std::optional<std::string>& field, const JsonMember& member) {
-    if (field) {
-        throw BadLine(member.name + " is named twice");
-    }
     if (!is_text(member)) {
         throw BadLine(member.name + " must be a string");
     }
@@ -32,6 +33,10 @@ std::optional<Credential::Kind> kind_named(std::string_view name) {
     }
     return name == "jwt" ? std::optional(Credential::Kind::jwt) : std::nullopt;
 }
+
+constexpr std::array<std::string_view, 12> known_members{
+    "id",           "conversation_id", "conversation", "sentiment", "comment",    "metadata",
+    "submitted_at", "state",           "credential",   "attempts",  "last_error", "history"};
 
 std::optional<int> number_in(std::string_view text, int least, int most) {
     int number = 0;
@@ -49,7 +54,17 @@ ImportLine::ImportLine(std::string_view text) {
                           ? "a \\ud800 to \\udfff escape must be one half of a surrogate pair"
                           : "not one JSON object");
     }
+    std::bitset<known_members.size()> seen;
     for (const JsonMember& member : *members) {
+        const auto at = std::find(known_members.begin(), known_members.end(), member.name);
+        if (at == known_members.end()) {
+            continue;  // what else `export` writes: its lines can be imported as they are
+        }
+        const auto number = static_cast<std::size_t>(at - known_members.begin());
+        if (seen[number]) {
+            throw BadLine(member.name + " is named twice");  // which one was meant?
+        }
+        seen.set(number);
         take(member);
     }
     if (conversation_id_.has_value() == conversation_.has_value()) {
@@ -72,7 +87,8 @@ ImportedFeedback ImportLine::feedback() const {
     return {feedback,     submitted_at_,
             credential_,  may_have_arrived(),
             is_dead(),    attempts_,
-            last_status_, last_error_ ? std::string_view(*last_error_) : std::string_view{}};
+            last_status_, last_error_ ? std::string_view(*last_error_) : std::string_view{},
+            history_};
 }
 
 void ImportLine::take(const JsonMember& member) {
@@ -91,9 +107,6 @@ void ImportLine::take(const JsonMember& member) {
     } else if (member.name == "comment") {
         set(comment_, member);
     } else if (member.name == "metadata") {
-        if (!metadata_.empty()) {
-            throw BadLine("metadata is named twice");
-        }
         metadata_ = member.raw;
     } else if (member.name == "conversation") {
         take_conversation(member);
@@ -111,8 +124,9 @@ void ImportLine::take(const JsonMember& member) {
         take_attempts(member);
     } else if (member.name == "last_error") {
         take_last_error(member);
+    } else if (member.name == "history") {
+        take_history(member);
     }
-    // Other members are what `export` adds: its lines can be imported as they are.
 }
 
 void ImportLine::take_state(const JsonMember& member) {
@@ -160,10 +174,29 @@ void ImportLine::take_last_error(const JsonMember& member) {
     }
 }
 
-void ImportLine::take_conversation(const JsonMember& member) {
-    if (conversation_) {
-        throw BadLine("conversation is named twice");
+void ImportLine::take_history(const JsonMember& member) {
+    const Json attempts = Json::parse(member.raw, nullptr, false);
+    if (!attempts.is_array()) {
+        throw BadLine("history must be an array of attempts, each as `show --json` has it");
     }
+    try {
+        for (const Json& attempt : attempts) {
+            const auto began = time_from(attempt.at("began_at").get<std::string>());
+            const auto ended = time_from(attempt.at("ended_at").get<std::string>());
+            const Json& status = attempt.at("status");
+            if (!began || !ended) {
+                throw BadLine("history: began_at and ended_at must be times");
+            }
+            history_.push_back({*began, *ended, attempt.at("outcome").get<std::string>(),
+                                status.is_null() ? std::nullopt : std::optional(status.get<int>()),
+                                attempt.at("detail").get<std::string>()});
+        }
+    } catch (const Json::exception&) {
+        throw BadLine("history: an attempt is not as `show --json` has it");
+    }
+}
+
+void ImportLine::take_conversation(const JsonMember& member) {
     try {
         conversation_ = parse_database_id(std::string(member.raw));
     } catch (const UsageError&) {
@@ -173,8 +206,11 @@ void ImportLine::take_conversation(const JsonMember& member) {
 
 void ImportLine::take_time(const JsonMember& member) {
     submitted_at_ = is_text(member) ? time_from(json_text(member.raw)) : std::nullopt;
-    if (!submitted_at_) {
-        throw BadLine("submitted_at must be a time as 2026-08-17T18:52:44Z");
+    // Later ids would follow one from the end of time.
+    constexpr UtcMilliseconds year_2100 = 4'102'444'800'000;
+    if (!submitted_at_ || *submitted_at_ < 0 || *submitted_at_ >= year_2100) {
+        throw BadLine(
+            "submitted_at must be a time as 2026-08-17T18:52:44Z, from 1970 to the end of 2099");
     }
 }
 

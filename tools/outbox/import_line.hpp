@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "agentsight/outbox.hpp"
 #include "json_line.hpp"
@@ -39,6 +40,7 @@ class ImportLine {
     void take_time(const JsonMember& member);
     void take_attempts(const JsonMember& member);
     void take_last_error(const JsonMember& member);
+    void take_history(const JsonMember& member);
 
     std::optional<std::string> id_, conversation_id_, sentiment_, comment_;
     std::optional<std::uint64_t> conversation_;
@@ -48,6 +50,7 @@ class ImportLine {
     int attempts_ = 0;
     std::optional<int> last_status_;
     std::optional<std::string> last_error_;
+    std::vector<Attempt> history_;
 };
 
 }  // namespace agentsight::tool

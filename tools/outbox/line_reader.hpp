@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <istream>
 #include <string>
 #include <string_view>
@@ -14,8 +15,9 @@ class LineReader {
     /// A line longer than `most` bytes is read past and cut there.
     LineReader(std::istream& input, std::size_t most) : input_(input), most_(most) {}
 
-    /// False at the end, or where reading failed.
-    bool next(std::string& line) {
+    /// False at the end, or where reading failed, or where `is_over` says so in the middle of a
+    /// line, which may have no end.
+    bool next(std::string& line, const std::function<bool()>& is_over = nullptr) {
         line.clear();
         is_too_long_ = false;
         bool any = false;
@@ -28,6 +30,9 @@ class LineReader {
             take({piece_.data(), ends ? read - 1 : read}, line);
             if (ends) {
                 break;
+            }
+            if (is_over && is_over()) {
+                return false;
             }
             if (!input_.eof() && !input_.bad()) {
                 input_.clear();  // only the piece is full

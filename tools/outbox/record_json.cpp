@@ -163,6 +163,7 @@ Json to_json(const Status& status) {
     json["bytes"] = status.bytes;
     json["possible_duplicates"] = status.possible_duplicates;
     json["drainer"] = drainer_json(status.drainer);
+    json["left_to_person"] = status.left_to_person;
     json["waiting_for_other_credential"] = status.waiting_for_other_credential;
     json["bell_is_polled"] = status.bell_is_polled;
     return json;

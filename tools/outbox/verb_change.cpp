@@ -6,6 +6,7 @@
 #include "output.hpp"
 #include "progress_bar.hpp"
 #include "record_lookup.hpp"
+#include "terminal.hpp"
 #include "text.hpp"
 #include "verbs.hpp"
 
@@ -171,10 +172,18 @@ ExitCode run(const Common& common, const Change& change, const ChangeFlags& flag
         complain("nothing was changed");
         return ExitCode::failed;
     }
+    const Interrupts interrupts;
     ProgressBar bar("record", records.size());
     const bool has_bar = records.size() > 1;
     std::uint64_t tried = 0;
     for (const Selected& record : records) {
+        if (interrupts.came()) {
+            bar.erase();
+            tally.report(common, change);
+            complain("interrupted after " + std::to_string(tried) + " of " +
+                     counted(records.size(), "record") + "; the others are as they were");
+            return ExitCode::failed;
+        }
         if (has_bar) {
             bar.show(tried, tried);
         }

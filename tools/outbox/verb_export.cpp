@@ -16,6 +16,26 @@ struct ExportFlags {
     TextFlag limit, after;
 };
 
+/// With the history of what may still be sent; `import` passes over the rest.
+Json exported(const Outbox& outbox, const Record& listed) {
+    const bool is_settled =
+        listed.state == RecordState::delivered || listed.state == RecordState::discarded;
+    if (is_settled || (listed.attempts == 0 && listed.last_error.empty())) {
+        return to_json(listed, Reveal::yes);
+    }
+    try {
+        const Record record = outbox.get(listed.id);
+        Json json = to_json(record, Reveal::yes);
+        json["history"] = history_json(record);
+        return json;
+    } catch (const Error& error) {
+        if (error.code() != errc::not_found) {
+            throw;
+        }
+        return to_json(listed, Reveal::yes);  // purged meanwhile
+    }
+}
+
 ExitCode run(const Common& common, const ExportFlags& flags) {
     Filter filter = flags.filter.filter();
     flags.after.refuse_empty();
@@ -30,7 +50,7 @@ ExitCode run(const Common& common, const ExportFlags& flags) {
     ProgressBar bar("record", wants_bar ? std::min(limit, outbox.count(filter)) : 0);
     std::uint64_t count = 0;
     outbox.for_each(filter, [&](const Record& record) {
-        print_json(to_json(record, Reveal::yes));
+        print_json(exported(outbox, record));
         ++count;
         if (wants_bar) {
             bar.show(count, count);

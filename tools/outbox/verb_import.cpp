@@ -44,7 +44,8 @@ class Import {
         const Interrupts interrupts;
         std::string text;
         // A line during which the signal came may have been cut short.
-        while (!interrupts.came() && reader_.next(text) && !interrupts.came()) {
+        const auto came = [&] { return interrupts.came(); };
+        while (!came() && reader_.next(text, came) && !came()) {
             if (reader_.number() == 1 && text.starts_with("\xEF\xBB\xBF")) {
                 text.erase(0, 3);  // a byte order mark, as some editors write it
             }

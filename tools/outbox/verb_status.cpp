@@ -41,8 +41,13 @@ void print_counts(const Status& status) {
                                           " for another kind of credential)"
                                     : ""));
     print_field("claimed", std::to_string(status.claimed));
-    print_field("unknown", std::to_string(status.unknown) +
-                               (status.unknown > 0 ? " (may or may not have arrived)" : ""));
+    print_field("unknown",
+                std::to_string(status.unknown) +
+                    (status.left_to_person > 0
+                         ? " (" + std::to_string(status.left_to_person) +
+                               " left to a person: see `agentsight-outbox resolve --help`)"
+                     : status.unknown > 0 ? " (may or may not have arrived)"
+                                          : ""));
     print_field("dead",
                 std::to_string(status.dead) +
                     (status.dead > 0 ? " (see `agentsight-outbox list --state dead`)" : ""));

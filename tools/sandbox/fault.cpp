@@ -188,6 +188,15 @@ void check(const Fault& fault) {
     for (const std::int64_t wait : {fault.ms, fault.interval_ms, fault.per_ms})
         if (wait != Fault::unset && (wait < 0 || wait > 86'400'000))
             throw std::invalid_argument{"a fault's times are between 0 and a day"};
+    if (!(fault.probability >= 0 && fault.probability <= 1))
+        throw std::invalid_argument{"a fault's probability is between 0 and 1"};
+    for (const std::int64_t count : {fault.count, fault.requests})
+        if (count != Fault::unset && count < 0)
+            throw std::invalid_argument{"a fault's count and requests count from 0"};
+    if (fault.bytes != Fault::unset && fault.bytes < 1 && fault.kind != FaultKind::wrong_length)
+        throw std::invalid_argument{"a fault's bytes count from 1; only wrong_length takes others"};
+    if (fault.per_ms == 0)
+        throw std::invalid_argument{"a fault's per_ms is at least 1"};
 }
 
 bool is_default(const std::string& value) {

@@ -2,6 +2,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -105,13 +106,22 @@ sigset_t block_signals() {
 
 void run(Arguments arguments) {
     const sigset_t signals = block_signals();
-    for (const std::string& spec : arguments.faults)
-        arguments.options.faults.push_back(sandbox::parse_fault(spec));
+    for (const std::string& spec : arguments.faults) {
+        try {
+            arguments.options.faults.push_back(sandbox::parse_fault(spec));
+        } catch (const std::invalid_argument& error) {
+            throw std::invalid_argument{std::string{"--fault: "} + error.what() +
+                                        "; see --help-faults"};
+        }
+    }
     arguments.options.control_port = arguments.control_port.value_or(0);
     if (arguments.tail)
         arguments.options.on_row = [reveal = arguments.reveal](const sandbox::Row& row) {
             say(sandbox::tail_line(row, reveal));
         };
+    std::error_code error;
+    if (std::filesystem::is_directory(arguments.options.file, error))
+        throw std::invalid_argument{"--db: " + arguments.options.file.string() + " is a folder"};
     sandbox::Server server{std::move(arguments.options)};
     for (const std::string& name : arguments.conversations)
         server.add_conversation(name);

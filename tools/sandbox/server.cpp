@@ -100,8 +100,13 @@ class Server::Impl {
         if (!secure_)
             return;
 #ifdef SANDBOX_TLS
-        tls_.use_certificate_chain_file(options.certificate.string());
-        tls_.use_private_key_file(options.private_key.string(), asio::ssl::context::pem);
+        error_code error;
+        if (tls_.use_certificate_chain_file(options.certificate.string(), error))
+            throw std::invalid_argument{"--certificate: cannot use " +
+                                        options.certificate.string() + ": " + error.message()};
+        if (tls_.use_private_key_file(options.private_key.string(), asio::ssl::context::pem, error))
+            throw std::invalid_argument{"--private-key: cannot use " +
+                                        options.private_key.string() + ": " + error.message()};
 #else
         throw std::runtime_error{"this sandbox was built without TLS"};
 #endif

@@ -252,3 +252,23 @@ TEST_CASE("help and version end with 0, for every verb, with an example") {
         CHECK(run.out.find("--json") != std::string::npos);
     }
 }
+
+TEST_CASE("an empty value behind = is empty, and no switch takes one") {
+    const Tool tool;
+    REQUIRE(tool({"submit", "--conversation-id", "c", "--sentiment", "positive",
+                  "--comment=", "--json"})
+                .code == 0);
+    const nlohmann::json records = tool.json({"list", "--reveal"});
+    REQUIRE(records.size() == 1);
+    CHECK(records[0]["comment"] == nullptr);
+    check_refused(tool({"submit", "--conversation-id=", "--sentiment", "positive"}), 2,
+                  "conversation_id");
+    check_refused(tool({"list", "--conversation-id=", "--json"}), 2, "--conversation-id");
+    check_refused(tool({"status", "--outbox=", "--json"}), 2, "--outbox: must not be empty");
+    for (const char* value : {"--json=no", "--json=1", "--json=words of a customer"}) {
+        const Run run = tool({"status", value});
+        check_refused(run, 2, "--json takes no value");
+        CHECK(run.err.find("customer") == std::string::npos);
+    }
+    CHECK(tool.status()["accepted"] == 1);
+}

@@ -263,7 +263,11 @@ TEST_CASE("over export and import a record keeps its attempts and what was said 
         R"({"id":"0198b5a0-0000-7d11-8f00-000000000002","state":"unknown","attempts":1,)"
         R"("last_error":{"status":null,"detail":"left to a person: the answer was lost"})" +
         rest + "}\n" +
-        R"({"id":"0198b5a0-0000-7d11-8f00-000000000003","state":"dead","attempts":2,)"
+        R"({"id":"0198b5a0-0000-7d11-8f00-000000000003","state":"dead","attempts":2,"history":[)"
+        R"({"began_at":"2026-08-17T18:52:50.001Z","ended_at":"2026-08-17T18:52:51Z",)"
+        R"("outcome":"unknown","status":null,"detail":"timed out"},)"
+        R"({"began_at":"2026-08-17T18:53:50.001Z","ended_at":"2026-08-17T18:53:51Z",)"
+        R"("outcome":"refused","status":422,"detail":"my words"}],)"
         R"("last_error":{"status":422,"detail":"comment: not valid: MY WORDS"})" +
         rest + "}\n" + R"({"id":"0198b5a0-0000-7d11-8f00-000000000004","attempts":0)" + rest +
         "}\n";
@@ -286,6 +290,15 @@ TEST_CASE("over export and import a record keeps its attempts and what was said 
     CHECK(records[2]["attempts"] == 2);
     CHECK(records[2]["last_error"] ==
           json{{"status", 422}, {"detail", "comment: not valid: ***"}});  // nothing of the comment
+    const json history = other.json({"show", records[2]["id"]})["history"];
+    REQUIRE(history.size() == 2);
+    CHECK(history[0] == json{{"began_at", "2026-08-17T18:52:50.001Z"},
+                             {"ended_at", "2026-08-17T18:52:51.000Z"},
+                             {"outcome", "unknown"},
+                             {"status", nullptr},
+                             {"detail", "timed out"}});
+    CHECK(history[1]["status"] == 422);
+    CHECK(history[1]["detail"] == "***");
     CHECK(records[3]["attempts"] == 0);
     CHECK(records[3]["last_error"] == nullptr);
     // All of them can still be sent, once.
@@ -319,6 +332,31 @@ TEST_CASE("attempts and a last error that are none are bad lines") {
     CHECK(why(R"("last_error":{"detail":5})").find("detail must be a string") != std::string::npos);
     CHECK(why(R"("last_error":"boom")").find("last_error must be null or an object") !=
           std::string::npos);
+    for (const char* history :
+         {"5", "{}", "[5]", R"([{"began_at":"2026-08-17T18:52:50Z"}])",
+          R"([{"began_at":"then","ended_at":"now","outcome":"","status":null,"detail":""}])"}) {
+        CAPTURE(history);
+        CHECK(why(R"("history":)" + std::string(history)).find("line 1: history") !=
+              std::string::npos);
+    }
+    CHECK(why(R"("state":"unknown","state":"waiting")").find("line 1: state is named twice") !=
+          std::string::npos);
+    for (const char* time : {"9999-12-31T23:59:59Z", "2100-01-01T00:00:00Z"}) {
+        CHECK(why(R"("submitted_at":")" + std::string(time) + "\"").find("to the end of 2099") !=
+              std::string::npos);
+    }
+    CHECK(tool.status()["accepted"] == 0);
+}
+
+TEST_CASE("an import is ended by a signal also in a line that has no end") {
+    const Tool tool;
+    ChildProcess import = ChildProcess::execute(
+        "/bin/sh", {"-c", std::string("exec '") + AGENTSIGHT_OUTBOX_TOOL + "' import --outbox '" +
+                              tool.path() + "' /dev/zero 2> /dev/null"});
+    while (!std::filesystem::exists(tool.path()) || tool({"status"}).code != 0) {
+    }
+    import.send(SIGTERM);
+    CHECK(import.wait().code == 1);
     CHECK(tool.status()["accepted"] == 0);
 }
 

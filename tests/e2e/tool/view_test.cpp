@@ -286,3 +286,23 @@ TEST_CASE("a terminal gets colours, unless NO_COLOR says otherwise") {
     CHECK(run_on_terminal(AGENTSIGHT_OUTBOX_TOOL, {"list"}, tool.environment).out.find('\x1b') ==
           std::string::npos);
 }
+
+TEST_CASE("status says so where only a person can settle what is left") {
+    const Tool tool;
+    const std::string id = "0198b5a0-0000-7d11-8f00-000000000001";
+    const std::string line = R"({"id":")" + id +
+                             R"(","conversation_id":"c","sentiment":"neutral","state":"unknown"})"
+                             "\n";
+    REQUIRE(tool({"import", "-"}, line).code == 0);
+    const std::string shown = tool({"status"}).out;
+    CAPTURE(shown);
+    CHECK(shown.starts_with("only a person can settle what may have arrived: 1 record waits"));
+    CHECK(shown.find("`agentsight-outbox resolve ID --delivered`") != std::string::npos);
+    CHECK(shown.find("unknown       1 (1 left to a person") != std::string::npos);
+    CHECK(tool.status()["left_to_person"] == 1);
+    // Beside what can be sent, that comes first.
+    tool.submit();
+    CHECK(tool({"status"}).out.starts_with("no process is sending: 2 records wait"));
+    REQUIRE(tool({"resolve", id, "--delivered"}).code == 0);
+    CHECK(tool.status()["left_to_person"] == 0);
+}

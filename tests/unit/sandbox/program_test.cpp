@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <csignal>
+#include <utility>
 
 #include "raw_client.hpp"
 #include "support/child_process.hpp"
@@ -35,6 +36,18 @@ struct Program {
     std::string listening;
     std::string control;
 };
+
+/// The exit code of a program that does not begin, and what it said.
+std::pair<int, std::string> refused(const std::vector<std::string>& arguments) {
+    std::string command = "exec '" SANDBOX_PROGRAM "' --port 0";
+    for (const std::string& argument : arguments)
+        command += " '" + argument + "'";
+    ChildProcess child = ChildProcess::execute("/bin/sh", {"-c", command + " 2>&1"});
+    std::string said;
+    for (char c = child.await(); c != '\0'; c = child.await())
+        said += c;
+    return {child.wait().code, said};
+}
 
 }  // namespace
 
@@ -115,7 +128,15 @@ TEST_CASE("--tail prints a line a row, with the comment only if asked") {
 TEST_CASE("a bad flag is 2, a port in use is 1") {
     CHECK(ChildProcess::execute(SANDBOX_PROGRAM, {"--nonsense"}).wait().code == 2);
     CHECK(ChildProcess::execute(SANDBOX_PROGRAM, {"--port", "70000"}).wait().code == 2);
-    CHECK(ChildProcess::execute(SANDBOX_PROGRAM, {"--fault", "nonsense"}).wait().code == 2);
+    for (const char* fault : {"nonsense", "status,status=abc", "status,probability=2",
+                              "drip,bytes=0", "throttle,requests=-1", "throttle,per_ms=0"}) {
+        CAPTURE(fault);
+        const auto [code, said] = refused({"--fault", fault});
+        CHECK(code == 2);
+        CHECK(said.starts_with("agentsight-sandbox: --fault: "));
+    }
+    CHECK(refused({"--db", "/"}).second == "agentsight-sandbox: --db: / is a folder\n");
+    CHECK(refused({"--db", "/"}).first == 2);
     Program program{{"--port", "0"}};
     CHECK(ChildProcess::execute(SANDBOX_PROGRAM, {"--port", std::to_string(program.port())})
               .wait()
