@@ -267,6 +267,7 @@ std::vector<Scenario> make_scenarios() {
                }),
         simple("known row",
                [=](outbox::Store& store) { store.known_row(conversation, Bench::api, 0); }),
+        putting_off(),
     };
     for (Scenario& scenario : facade_scenarios()) {
         all.push_back(std::move(scenario));

@@ -34,6 +34,8 @@ struct Scenario {
     bool has_worker = false;      ///< a worker changes records meanwhile: only `tell` acknowledges
 };
 const std::vector<Scenario>& scenarios();
+/// A batch of three threads' jobs of which two are put off.
+Scenario putting_off();
 /// Of the public classes, Outbox and ConversationManager.
 std::vector<Scenario> facade_scenarios();
 
