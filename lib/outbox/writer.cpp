@@ -47,6 +47,11 @@ bool storage_is_at_fault(const sqlite::Failure& failure) {
     }
 }
 
+auto most_urgent(std::span<Job* const> jobs) {
+    return std::min_element(jobs.begin(), jobs.end(),
+                            [](Job* a, Job* b) { return a->deadline < b->deadline; });
+}
+
 }  // namespace
 
 Writer::Writer(const StoreOptions& options, const Files& files, const core::Clock& clock,
@@ -64,16 +69,23 @@ Writer::Writer(const StoreOptions& options, const Files& files, const core::Cloc
                           .newest_schema = newest(options.schema)}) {}
 
 bool Writer::lock(steady_clock::time_point deadline) {
-    if (locked_) {
-        return true;
-    }
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_clock::now());
-    if (lock_file_.lock(os::LockFile::Range::commit, os::LockFile::Mode::exclusive,
-                        std::max(left, std::chrono::milliseconds{0}))) {
+    deadline_ = deadline;
+    if (!locked_ &&
+        lock_file_.lock(os::LockFile::Range::commit, os::LockFile::Mode::exclusive, time_left())) {
         locked_.emplace();
     }
     return locked_.has_value();
+}
+
+std::chrono::milliseconds Writer::time_left() const {
+    return std::max(
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - steady_clock::now()),
+        std::chrono::milliseconds{0});
+}
+
+Error Writer::held(std::string_view doing_what) const {
+    return Error{errc::busy, "cannot " + std::string{doing_what} + " " + quoted(files_.database) +
+                                 ": another process holds its lock; try again"};
 }
 
 void Writer::unlock() noexcept {
@@ -85,8 +97,7 @@ void Writer::unlock() noexcept {
 
 void Writer::open(Company company) {
     if (!lock(steady_clock::now() + options_.busy_timeout)) {
-        throw Error{errc::busy, "cannot open " + quoted(files_.database) +
-                                    ": another process holds its lock; try again"};
+        throw held("open");
     }
     try {
         const std::uint64_t wal = os::file_size(files_.wal);
@@ -132,7 +143,7 @@ void Writer::reopen() {
 }
 
 void Writer::connect() {
-    database_ = connect_writer(options_, files_, random_);
+    database_ = connect_writer(options_, files_, random_, time_left());
     settle_log();
 }
 
@@ -211,39 +222,27 @@ void Writer::ensure_open() {
 
 std::vector<Job*> Writer::commit(std::span<Job* const> jobs,
                                  const std::function<void()>& before_telling) {
+    std::vector<Job*> later;
+    std::span<Job* const> rest = jobs;  // of unknown outcome
     try {
-        const auto first = std::min_element(
-            jobs.begin(), jobs.end(), [](Job* a, Job* b) { return a->deadline < b->deadline; });
-        if (!lock((*first)->deadline)) {
-            std::vector<Job*> later;
-            const auto now = steady_clock::now();
-            for (Job* job : jobs) {
-                if (job != *first && job->deadline > now) {
-                    later.push_back(job);
-                } else {
-                    job->error = std::make_exception_ptr(
-                        Error{errc::busy, "cannot write to " + quoted(files_.database) +
-                                              ": another process holds its lock; try again"});
-                }
-            }
-            return later;
+        if (!lock((*most_urgent(jobs))->deadline)) {
+            throw held(doing);
         }
         ensure_open();
         if (!commit_together(jobs)) {
             std::exception_ptr at_fault;  // what keeps all from being stored
-            for (Job* job : jobs) {
+            for (; !rest.empty(); rest = rest.subspan(1)) {
+                Job& job = *rest.front();
                 if (at_fault) {
-                    job->error = at_fault;
-                } else if (!commit_alone(*job)) {
-                    at_fault = job->error;
+                    job.error = at_fault;
+                } else if (!commit_alone(job)) {
+                    at_fault = job.error;
                 }
             }
         }
     } catch (...) {
         const Error error = to_error(std::current_exception(), doing, files_.database);
-        for (Job* job : jobs) {
-            job->error = std::make_exception_ptr(error);
-        }
+        later = put_off(rest, error);
     }
     for (Job* job : jobs) {
         if (!job->error) {
@@ -255,7 +254,22 @@ std::vector<Job*> Writer::commit(std::span<Job* const> jobs,
     if (work && before_telling) {
         before_telling();
     }
-    return {};
+    return later;
+}
+
+/// Each has the error now; where it is that of a lock that was not free, those who have time left
+/// may try again, all but the one whose time it was.
+std::vector<Job*> Writer::put_off(std::span<Job* const> jobs, const Error& error) {
+    std::vector<Job*> later;
+    const auto now = steady_clock::now();
+    const auto first = most_urgent(jobs);
+    for (auto job = jobs.begin(); job != jobs.end(); ++job) {
+        (*job)->error = std::make_exception_ptr(error);
+        if (error.code() == errc::busy && job != first && (*job)->deadline > now) {
+            later.push_back(*job);
+        }
+    }
+    return later;
 }
 
 bool Writer::commit_together(std::span<Job* const> jobs) {
@@ -268,7 +282,7 @@ bool Writer::commit_together(std::span<Job* const> jobs) {
     } catch (const sqlite::Failure& failure) {
         recover(failure);
         if (failure.trouble() == sqlite::Trouble::busy) {
-            throw;  // waited long enough, for all
+            throw;
         }
     } catch (...) {
         tables_.forget();
@@ -286,6 +300,9 @@ bool Writer::commit_alone(Job& job) {
             return true;
         } catch (const sqlite::Failure& failure) {
             recover(failure);
+            if (failure.trouble() == sqlite::Trouble::busy) {
+                throw;
+            }
             if (may_try_again(failure, job, tries)) {
                 continue;
             }
@@ -358,6 +375,7 @@ bool Writer::still_tight() {
 }
 
 void Writer::transact(std::span<Job* const> jobs) {
+    database_.wait_at_most(time_left());
     sqlite::Transaction transaction{database_};
     tables_.begin(clock_.now());
     const bool submits = std::any_of(jobs.begin(), jobs.end(),
@@ -531,10 +549,9 @@ void Writer::after_telling() noexcept {
 template <class Work>
 void Writer::under_lock(std::string_view doing_what, Work work) {
     if (!lock(steady_clock::now() + options_.busy_timeout)) {
-        throw Error{errc::busy, "cannot " + std::string{doing_what} + " " +
-                                    quoted(files_.database) +
-                                    ": another process holds its lock; try again"};
+        throw held(doing_what);
     }
+    database_.wait_at_most(time_left());
     try {
         work();
         unlock();

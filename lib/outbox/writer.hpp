@@ -74,6 +74,9 @@ class Writer {
   private:
     bool lock(std::chrono::steady_clock::time_point deadline);
     void unlock() noexcept;
+    std::chrono::milliseconds time_left() const;
+    Error held(std::string_view doing_what) const;
+    static std::vector<Job*> put_off(std::span<Job* const> jobs, const Error& error);
     void ensure_open();
     void reopen();
     void connect();
@@ -111,6 +114,8 @@ class Writer {
     os::BeforeFork before_fork_{[this] { database_.close(); }};
     Tables tables_;
     Identities identities_;
+    std::chrono::steady_clock::time_point
+        deadline_;                      ///< of waiting for others' locks, SQLite's too
     std::optional<os::NoFork> locked_;  ///< with the lock: all that SQLite does here is under it
     bool log_is_settled_ = false;
     bool suspect_ = false;          ///< SQLite called the file malformed while it was open

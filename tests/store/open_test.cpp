@@ -85,7 +85,8 @@ TEST_CASE("S1 S36 S37: the library's own connections have the whole open profile
     REQUIRE(RawDatabase{box.options.path}.integer("PRAGMA mmap_size") > 0);
     for (const bool writes : {true, false}) {
         CAPTURE(writes);
-        sqlite::Database database = writes ? outbox::connect_writer(box.options, files, box.random)
+        sqlite::Database database = writes ? outbox::connect_writer(box.options, files, box.random,
+                                                                    box.options.busy_timeout)
                                            : outbox::connect_reader(box.options, files);
         CHECK(database.text("PRAGMA journal_mode") == "wal");
         CHECK(database.text("PRAGMA mmap_size") == "0");

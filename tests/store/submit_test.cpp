@@ -403,6 +403,27 @@ TEST_CASE("S15: a lock held elsewhere ends in busy within its time") {
     CHECK_FALSE(box->submit(submission()).error);
 }
 
+TEST_CASE("S15: each of several submitters waits for its own time, not for that of those before") {
+    using namespace std::chrono_literals;
+    outbox::StoreOptions options;
+    options.busy_timeout = 200ms;
+    Outboxed box{options};
+    RawDatabase raw{box.options.path};
+    raw.run("BEGIN IMMEDIATE");
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 6; ++i) {
+        threads.emplace_back([&] {
+            const std::vector<outbox::Submission> batch(64, submission());  // a commit by itself
+            const auto start = std::chrono::steady_clock::now();
+            CHECK(box->submit_many(batch).back().error == errc::busy);
+            CHECK(std::chrono::steady_clock::now() - start < 800ms);  // not six times as long
+        });
+    }
+    threads.clear();
+    raw.run("ROLLBACK");
+    CHECK_FALSE(box->submit(submission()).error);
+}
+
 TEST_CASE("P10: the commit lock of a stopped process ends in busy, never in a hang") {
     outbox::StoreOptions options;
     options.busy_timeout = std::chrono::milliseconds{80};
