@@ -416,11 +416,19 @@ void Writer::recover(const sqlite::Failure& failure) noexcept {
     const bool doubtful = failure.trouble() == sqlite::Trouble::io ||
                           failure.trouble() == sqlite::Trouble::damaged ||
                           failure.trouble() == sqlite::Trouble::cannot_open;
-    // Of files that are gone the connection alone still has what was acknowledged.
-    const bool may_go = identities(files_) == identities_;
     // A connection that could not even roll back believes in a transaction that is not there.
-    if ((doubtful && may_go) || database_.in_transaction()) {
-        database_.close();  // opened again with the next try, or the next job
+    if (database_.in_transaction()) {
+        database_.close();
+    } else if (doubtful) {
+        close_what_may_go();
+    }
+}
+
+/// It is opened again with the next try, or the next job. Of files that are gone the connection
+/// alone still has what was acknowledged: it stays.
+void Writer::close_what_may_go() noexcept {
+    if (identities(files_) == identities_) {
+        database_.close();
     }
 }
 

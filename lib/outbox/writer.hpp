@@ -95,6 +95,7 @@ class Writer {
     bool move_log();
     bool make_room(const Job& job);
     bool still_tight();
+    void close_what_may_go() noexcept;
     void recover(const sqlite::Failure& failure) noexcept;
     Error error_of(const sqlite::Failure& failure, const Job& job);
     bool quota_reached(std::size_t bytes);
@@ -111,7 +112,7 @@ class Writer {
     std::function<void()> close_readers_;
     os::LockFile lock_file_;
     sqlite::Database database_;
-    os::BeforeFork before_fork_{[this] { database_.close(); }};
+    os::BeforeFork before_fork_{[this] { close_what_may_go(); }};
     Tables tables_;
     Identities identities_;
     std::chrono::steady_clock::time_point
