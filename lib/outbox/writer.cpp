@@ -30,6 +30,9 @@ constexpr std::chrono::seconds ballast_pause{1};
 /// A check reads it all: this much in about 0.2 s.
 constexpr std::uint64_t largest_checked_file = std::uint64_t{64} << 20;
 
+/// Of the log: sixteen times its bound.
+constexpr int alarming_frames = 16 * checkpoint_frames;
+
 /// Free pages given back a commit: a submitter waits for one.
 constexpr std::int64_t pages_a_step = 64;
 
@@ -210,6 +213,9 @@ bool Writer::check_finds_damage(const char* check) {
 }
 
 void Writer::ensure_open() {
+    if (!lock(deadline_)) {
+        throw sqlite::Failure::io("its lock was removed in the middle, and another process has it");
+    }
     if (database_.is_open() && identities(files_) != identities_) {
         leave_replaced_files();
     }
@@ -453,13 +459,19 @@ Error Writer::error_of(const sqlite::Failure& failure, const Job& job) {
 }
 
 /// Another program's close may have dropped SQLite's locks, a cleaner may have unlinked the
-/// files: what was just committed would then be gone with this process.
+/// files: what was just committed would then be gone with this process. Without its lock file
+/// another process may have checkpointed meanwhile, which SQLite does not survive: what is there
+/// is looked up again, under the lock that others know.
 void Writer::watch_files() {
-    if (identities(files_) == identities_) {
-        return;
+    if (identities(files_) != identities_) {
+        leave_replaced_files();
+        throw sqlite::Failure::io("the file was replaced or removed");
     }
-    leave_replaced_files();
-    throw sqlite::Failure::io("the file was replaced or removed");
+    if (!lock_file_.is_at_its_path()) {
+        database_.close();
+        unlock();
+        throw sqlite::Failure::io("its lock file was replaced or removed");
+    }
 }
 
 /// The old handle still reads all that was ever acknowledged; it goes where the path leads now.
@@ -543,15 +555,33 @@ void Writer::after_telling() noexcept {
         return;
     }
     try {
-        if (database_.is_open() && database_.wal_frames() >= checkpoint_at_) {
+        if (database_.is_open() && database_.wal_frames() >= checkpoint_at_ &&
+            lock_file_.is_at_its_path()) {
             const bool whole = database_.checkpoint(sqlite::Database::Checkpoint::passive);
             // A reader holds it back: not again at every commit.
             checkpoint_at_ = whole ? checkpoint_frames : database_.wal_frames() + checkpoint_frames;
         }
+        watch_log();
     } catch (const sqlite::Failure& failure) {
         recover(failure);
+    } catch (const std::bad_alloc&) {
+        // Then it is said after the next commit.
     }
     unlock();
+}
+
+/// A read without end, in whatever program, keeps the log from beginning anew: once each time it
+/// grows far beyond its bound, somebody is told.
+void Writer::watch_log() {
+    if (database_.wal_frames() < checkpoint_frames) {
+        log_is_told_ = false;
+    } else if (database_.wal_frames() >= alarming_frames && !log_is_told_) {
+        events_.push_back(event::Alarm{"the outbox's -wal has grown beyond " +
+                                       std::to_string(alarming_frames * page_size >> 20) +
+                                       " MiB: a program keeps an old state of it in use; it "
+                                       "shrinks once that ends"});
+        log_is_told_ = true;
+    }
 }
 
 template <class Work>

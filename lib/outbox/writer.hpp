@@ -100,6 +100,7 @@ class Writer {
     Error error_of(const sqlite::Failure& failure, const Job& job);
     bool quota_reached(std::size_t bytes);
     void watch_files();
+    void watch_log();
     void leave_replaced_files();
     void keep_log(const Identities& now);
     void bring_over(sqlite::Database& old);
@@ -121,6 +122,7 @@ class Writer {
     bool log_is_settled_ = false;
     bool suspect_ = false;          ///< SQLite called the file malformed while it was open
     int checkpoint_at_ = 0;         ///< frames
+    bool log_is_told_ = false;      ///< that it has grown
     bool reserve_is_open_ = false;  ///< of this connection, beyond the quota
     bool release_ballast_ = false;
     bool ballast_back_ = false;

@@ -128,6 +128,30 @@ TEST_CASE("S12 S13: a WAL that a long reader let grow is emptied when the outbox
     CHECK(wal() == 0);
 }
 
+TEST_CASE("S12: somebody is told once of a log that a reader lets grow, and again the next time") {
+    outbox::StoreOptions options;
+    options.durability = Durability::relaxed;
+    Outboxed box{options};
+    const std::string large(200'000, 'x');
+    int submits = 0;
+    for (std::size_t told = 1; told < 3; ++told) {
+        RawDatabase reader{box.options.path};
+        reader.run("BEGIN");
+        reader.integer("SELECT count(*) FROM record");
+        CHECK(box.events.size() == told - 1);
+        for (int i = 0; i < 100; ++i, ++submits) {  // 20 MB
+            box.submit("c", large);
+        }
+        REQUIRE(box.events.size() == told);
+        CHECK(std::holds_alternative<event::Alarm>(box.events.back()));
+        reader.run("ROLLBACK");
+        box->tidy();
+        box.submit();
+        CHECK(fs::file_size(box.options.path.string() + "-wal") < 1'000'000);
+    }
+    CHECK(box->status().accepted == static_cast<std::uint64_t>(submits) + 2);
+}
+
 TEST_CASE("S12: the WAL is used again and again, not grown") {
     outbox::StoreOptions options;
     options.durability = Durability::relaxed;
