@@ -80,10 +80,10 @@ void CommitQueue::run_alone(const std::function<void()>& work) {
     }
     hand_over();
     leave(place.waiter);
+    report();
     if (error) {
         std::rethrow_exception(error);
     }
-    report();
 }
 
 void CommitQueue::lead(Waiter* own, bool fills_a_batch) noexcept {

@@ -30,6 +30,9 @@ class CommitQueue {
     /// What is queued is still committed; then every call fails with errc::closed.
     void close() noexcept;
 
+    /// Tells what happened, unless somebody commits: then the last of those does.
+    void report();
+
     /// Calls that are queued, those being committed included.
     std::size_t waiting();
 
@@ -60,7 +63,6 @@ class CommitQueue {
     void take_batch();
     void take_out_all_but(const std::vector<Job*>& later) noexcept;
     void hand_over() noexcept;
-    void report();
 
     Writer& writer_;
     std::function<void()> on_work_;
