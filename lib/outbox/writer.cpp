@@ -555,13 +555,13 @@ void Writer::after_telling() noexcept {
         return;
     }
     try {
+        watch_log();
         if (database_.is_open() && database_.wal_frames() >= checkpoint_at_ &&
             lock_file_.is_at_its_path()) {
             const bool whole = database_.checkpoint(sqlite::Database::Checkpoint::passive);
             // A reader holds it back: not again at every commit.
             checkpoint_at_ = whole ? checkpoint_frames : database_.wal_frames() + checkpoint_frames;
         }
-        watch_log();
     } catch (const sqlite::Failure& failure) {
         recover(failure);
     } catch (const std::bad_alloc&) {
@@ -574,6 +574,7 @@ void Writer::after_telling() noexcept {
 /// grows far beyond its bound, somebody is told.
 void Writer::watch_log() {
     if (database_.wal_frames() < checkpoint_frames) {
+        checkpoint_at_ = checkpoint_frames;
         log_is_told_ = false;
     } else if (database_.wal_frames() >= alarming_frames && !log_is_told_) {
         events_.push_back(event::Alarm{"the outbox's -wal has grown beyond " +
