@@ -138,7 +138,7 @@ TEST_CASE("S12 S13: a WAL that a long reader let grow is emptied when the outbox
     CHECK(wal() < 2'000'000);
 }
 
-TEST_CASE("S4: two that write and two that checkpoint and read: sound, and the WAL bounded") {
+TEST_CASE("S4: two that write beside two that checkpoint: sound, and the WAL bounded") {
     outbox::StoreOptions options;
     options.durability = Durability::relaxed;
     Outboxed box{options};
@@ -161,7 +161,6 @@ TEST_CASE("S4: two that write and two that checkpoint and read: sound, and the W
             threads.emplace_back([&, i] {
                 while (writing > 0) {
                     store.tidy();
-                    static_cast<void>(store.list({}, 100));
                     largest[i] =
                         std::max(largest[i], fs::file_size(box.options.path.string() + "-wal"));
                 }
