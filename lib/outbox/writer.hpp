@@ -116,8 +116,8 @@ class Writer {
     os::BeforeFork before_fork_{[this] { close_what_may_go(); }};
     Tables tables_;
     Identities identities_;
-    std::chrono::steady_clock::time_point
-        deadline_;                      ///< of waiting for others' locks, SQLite's too
+    /// Of waiting for others' locks, SQLite's too.
+    std::chrono::steady_clock::time_point deadline_;
     std::optional<os::NoFork> locked_;  ///< with the lock: all that SQLite does here is under it
     bool log_is_settled_ = false;
     bool suspect_ = false;          ///< SQLite called the file malformed while it was open
