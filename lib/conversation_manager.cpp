@@ -63,7 +63,12 @@ class ConversationManager::Impl {
                 relay->submitted(id);
             };
         }
-        store.on_event = [relay = relay_](const Event& event) { relay->post(event); };
+        store.on_event = [relay = relay_, hook](const Event& event) {
+            relay->post(event);
+            if (Worker* worker = hook->load()) {
+                worker->wake();  // to tell it, also where it has nothing to send
+            }
+        };
         store_ = std::make_shared<outbox::Store>(std::move(store), system_clock(), system_random());
         worker_ =
             std::make_shared<Worker>(settings_, store_, relay_, system_clock(), system_random());

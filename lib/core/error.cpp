@@ -1,5 +1,7 @@
 #include "agentsight/error.hpp"
 
+#include <cstddef>
+#include <new>
 #include <utility>
 
 #include "agentsight/events.hpp"
@@ -102,8 +104,10 @@ class Category final : public std::error_category {
 }  // namespace
 
 const std::error_category& error_category() noexcept {
-    // Never destroyed: codes are compared in the destructors of other globals too.
-    static const Category* const category = new Category;
+    // Never destroyed: codes are compared in the destructors of other globals too. Nor allocated:
+    // the first error may be that there is no memory.
+    alignas(Category) static std::byte place[sizeof(Category)];
+    static const Category* const category = new (place) Category;
     return *category;
 }
 

@@ -38,6 +38,8 @@ class LockFile {
     void say_waiting(Range range, bool waiting) noexcept;
     bool others_wait(Range range) const noexcept;
 
+    /// Whether others find this file by its path; else its locks are void. One look at the path.
+    bool is_at_its_path() const noexcept { return identity(path_) == identity_; }
     /// How often the file was found replaced since it was opened.
     std::uint64_t replaced() const { return replaced_; }
 

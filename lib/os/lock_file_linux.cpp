@@ -129,7 +129,7 @@ bool LockFile::try_lock(Range range, Mode mode) {
             }
             fail(errno, "cannot lock", path_);
         }
-        if (identity(path_) == identity_) {
+        if (is_at_its_path()) {
             return true;
         }
         reopen();  // a lock on a file that nobody else can find is none
@@ -149,7 +149,7 @@ bool LockFile::others_wait(Range range) const noexcept {
 
 void LockFile::say_waiting(Range range, bool waiting) noexcept {
     try {
-        if (waiting && identity(path_) != identity_) {
+        if (waiting && !is_at_its_path()) {
             reopen();  // on the old file nobody would hear it
             ++replaced_;
         }
@@ -200,7 +200,7 @@ void LockFile::unlock(Range range) noexcept {
 }
 
 Descriptor LockFile::current() const {
-    const bool replaced = identity(path_) != identity_;
+    const bool replaced = !is_at_its_path();
     return replaced && check_file(path_) == PathProblem::none
                ? Descriptor::open(path_.c_str(), open_flags)
                : Descriptor{};

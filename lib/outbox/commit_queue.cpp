@@ -80,10 +80,10 @@ void CommitQueue::run_alone(const std::function<void()>& work) {
     }
     hand_over();
     leave(place.waiter);
+    report();
     if (error) {
         std::rethrow_exception(error);
     }
-    report();
 }
 
 void CommitQueue::lead(Waiter* own, bool fills_a_batch) noexcept {
@@ -104,13 +104,12 @@ bool CommitQueue::lead_once(Waiter* own, bool fills_a_batch) {
     std::vector<Job*> later;
     try {
         later = writer_.commit(jobs_, on_work_);
-        give_back(later);
     } catch (...) {
         for (Job* job : jobs_) {
             job->error = std::current_exception();
         }
-        later.clear();
     }
+    take_out_all_but(later);
     bool own_done = false;
     for (const Entry& entry : batch_) {
         if (std::find(later.begin(), later.end(), entry.job) != later.end()) {
@@ -132,10 +131,9 @@ void CommitQueue::take_batch() {
     jobs_.clear();
     std::size_t weight = 0;
     bool drains = false;
-    while (!entries_.empty() && batch_.size() < max_batch_weight) {
-        const Entry entry = entries_.front();
-        if (entry.job == nullptr) {
-            break;  // wants to lead by itself, at its turn
+    for (const Entry& entry : entries_) {
+        if (entry.job == nullptr || batch_.size() == max_batch_weight) {
+            break;  // it wants to lead by itself, at its turn
         }
         const bool drain = entry.job->kind() == Job::Kind::drain;
         weight += entry.job->weight();
@@ -145,20 +143,23 @@ void CommitQueue::take_batch() {
         drains = drains || drain;
         batch_.push_back(entry);
         jobs_.push_back(entry.job);
-        entries_.pop_front();
     }
 }
 
-void CommitQueue::give_back(const std::vector<Job*>& later) {
-    if (later.empty()) {
-        return;
-    }
+/// The batch stood at the front all the while: what is put off keeps its place, and nothing can
+/// fail between a commit and the word of it.
+void CommitQueue::take_out_all_but(const std::vector<Job*>& later) noexcept {
     const std::lock_guard lock{mutex_};
-    for (auto entry = batch_.rbegin(); entry != batch_.rend(); ++entry) {
+    const auto end = entries_.begin() + static_cast<std::ptrdiff_t>(batch_.size());
+    // Moved backwards, as a deque gives up its front without moving the rest.
+    auto first_kept = end;
+    for (auto entry = end; entry != entries_.begin();) {
+        --entry;
         if (std::find(later.begin(), later.end(), entry->job) != later.end()) {
-            entries_.push_front(*entry);
+            *--first_kept = *entry;
         }
     }
+    entries_.erase(entries_.begin(), first_kept);
 }
 
 void CommitQueue::hand_over() noexcept {
@@ -190,6 +191,11 @@ void CommitQueue::report() {
     for (const Event& event : events) {
         on_event_(event);
     }
+}
+
+std::size_t CommitQueue::waiting() {
+    const std::lock_guard lock{mutex_};
+    return entries_.size();
 }
 
 void CommitQueue::close() noexcept {

@@ -30,6 +30,12 @@ class CommitQueue {
     /// What is queued is still committed; then every call fails with errc::closed.
     void close() noexcept;
 
+    /// Tells what happened, unless somebody commits: then the last of those does.
+    void report();
+
+    /// Calls that are queued, those being committed included.
+    std::size_t waiting();
+
   private:
     enum class Word : int { waiting, leads, done };
     /// Each waits on a word of its own. The words are the queue's, not the caller's: a
@@ -55,16 +61,15 @@ class CommitQueue {
     void lead(Waiter* own, bool fills_a_batch) noexcept;
     bool lead_once(Waiter* own, bool fills_a_batch);
     void take_batch();
-    void give_back(const std::vector<Job*>& later);
+    void take_out_all_but(const std::vector<Job*>& later) noexcept;
     void hand_over() noexcept;
-    void report();
 
     Writer& writer_;
     std::function<void()> on_work_;
     std::function<void(const Event&)> on_event_;
     std::mutex mutex_;
     std::condition_variable idle_;
-    std::deque<Entry> entries_;
+    std::deque<Entry> entries_;  ///< the leader's batch first, until it is done
     std::deque<Waiter> waiters_;
     std::vector<Waiter*> free_waiters_;
     std::vector<Entry> batch_;  ///< the leader's; here so that leading allocates nothing

@@ -120,9 +120,8 @@ bool refuse_foreign(const StoreOptions& options, const Files& files) {
 }
 
 sqlite::Database connect_writer(const StoreOptions& options, const Files& files,
-                                core::Random& random) {
-    sqlite::Database database{files.database,
-                              {.vfs = options.vfs, .busy_timeout = options.busy_timeout}};
+                                core::Random& random, std::chrono::milliseconds busy_timeout) {
+    sqlite::Database database{files.database, {.vfs = options.vfs, .busy_timeout = busy_timeout}};
     const FileKind kind = inspect(database, options.schema);
     require_ours(kind, files);
     if (kind == FileKind::fresh) {

@@ -19,9 +19,10 @@ std::int64_t quota_pages(const StoreOptions& options);
 bool refuse_foreign(const StoreOptions& options, const Files& files);
 
 /// The writing connection, with the whole open profile read back; a fresh file becomes an
-/// outbox. Under the commit lock. Throws Error or sqlite::Failure.
+/// outbox. Under the commit lock. Each statement waits for another's lock as long as
+/// `busy_timeout`, not the options' own. Throws Error or sqlite::Failure.
 sqlite::Database connect_writer(const StoreOptions& options, const Files& files,
-                                core::Random& random);
+                                core::Random& random, std::chrono::milliseconds busy_timeout);
 
 /// A connection that never writes the database.
 sqlite::Database connect_reader(const StoreOptions& options, const Files& files);

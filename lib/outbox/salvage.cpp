@@ -431,7 +431,7 @@ Salvaged rescue(sqlite::Database& database, const fs::path& damaged, const core:
 
 Salvaged fill_fresh(const StoreOptions& options, const Files& files, core::Random& random,
                     const fs::path& damaged, const core::Moment& moment) {
-    sqlite::Database database = connect_writer(options, files, random);
+    sqlite::Database database = connect_writer(options, files, random, options.busy_timeout);
     if (const std::int64_t count = database.integer("SELECT count(*) FROM record"); count != 0) {
         // A run before this one had come that far, perhaps only in the page cache: durable before
         // the marker goes.

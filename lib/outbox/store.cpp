@@ -122,6 +122,7 @@ class Store::Impl {
             throw to_error(std::current_exception(), "open", files.database);
         }
         queue.emplace(*writer, options.on_work, options.on_event);
+        queue->report();
     }
 
     void be_present() {

@@ -30,6 +30,9 @@ constexpr std::chrono::seconds ballast_pause{1};
 /// A check reads it all: this much in about 0.2 s.
 constexpr std::uint64_t largest_checked_file = std::uint64_t{64} << 20;
 
+/// Of the log: sixteen times its bound.
+constexpr int alarming_frames = 16 * checkpoint_frames;
+
 /// Free pages given back a commit: a submitter waits for one.
 constexpr std::int64_t pages_a_step = 64;
 
@@ -45,6 +48,11 @@ bool storage_is_at_fault(const sqlite::Failure& failure) {
         default:
             return true;
     }
+}
+
+auto most_urgent(std::span<Job* const> jobs) {
+    return std::min_element(jobs.begin(), jobs.end(),
+                            [](Job* a, Job* b) { return a->deadline < b->deadline; });
 }
 
 }  // namespace
@@ -64,16 +72,23 @@ Writer::Writer(const StoreOptions& options, const Files& files, const core::Cloc
                           .newest_schema = newest(options.schema)}) {}
 
 bool Writer::lock(steady_clock::time_point deadline) {
-    if (locked_) {
-        return true;
-    }
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_clock::now());
-    if (lock_file_.lock(os::LockFile::Range::commit, os::LockFile::Mode::exclusive,
-                        std::max(left, std::chrono::milliseconds{0}))) {
+    deadline_ = deadline;
+    if (!locked_ &&
+        lock_file_.lock(os::LockFile::Range::commit, os::LockFile::Mode::exclusive, time_left())) {
         locked_.emplace();
     }
     return locked_.has_value();
+}
+
+std::chrono::milliseconds Writer::time_left() const {
+    return std::max(
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - steady_clock::now()),
+        std::chrono::milliseconds{0});
+}
+
+Error Writer::held(std::string_view doing_what) const {
+    return Error{errc::busy, "cannot " + std::string{doing_what} + " " + quoted(files_.database) +
+                                 ": another process holds its lock; try again"};
 }
 
 void Writer::unlock() noexcept {
@@ -85,8 +100,7 @@ void Writer::unlock() noexcept {
 
 void Writer::open(Company company) {
     if (!lock(steady_clock::now() + options_.busy_timeout)) {
-        throw Error{errc::busy, "cannot open " + quoted(files_.database) +
-                                    ": another process holds its lock; try again"};
+        throw held("open");
     }
     try {
         const std::uint64_t wal = os::file_size(files_.wal);
@@ -132,7 +146,7 @@ void Writer::reopen() {
 }
 
 void Writer::connect() {
-    database_ = connect_writer(options_, files_, random_);
+    database_ = connect_writer(options_, files_, random_, time_left());
     settle_log();
 }
 
@@ -199,6 +213,9 @@ bool Writer::check_finds_damage(const char* check) {
 }
 
 void Writer::ensure_open() {
+    if (!lock(deadline_)) {
+        throw sqlite::Failure::io("its lock was removed in the middle, and another process has it");
+    }
     if (database_.is_open() && identities(files_) != identities_) {
         leave_replaced_files();
     }
@@ -211,39 +228,27 @@ void Writer::ensure_open() {
 
 std::vector<Job*> Writer::commit(std::span<Job* const> jobs,
                                  const std::function<void()>& before_telling) {
+    std::vector<Job*> later;
+    std::span<Job* const> rest = jobs;  // of unknown outcome
     try {
-        const auto first = std::min_element(
-            jobs.begin(), jobs.end(), [](Job* a, Job* b) { return a->deadline < b->deadline; });
-        if (!lock((*first)->deadline)) {
-            std::vector<Job*> later;
-            const auto now = steady_clock::now();
-            for (Job* job : jobs) {
-                if (job != *first && job->deadline > now) {
-                    later.push_back(job);
-                } else {
-                    job->error = std::make_exception_ptr(
-                        Error{errc::busy, "cannot write to " + quoted(files_.database) +
-                                              ": another process holds its lock; try again"});
-                }
-            }
-            return later;
+        if (!lock((*most_urgent(jobs))->deadline)) {
+            throw held(doing);
         }
         ensure_open();
         if (!commit_together(jobs)) {
             std::exception_ptr at_fault;  // what keeps all from being stored
-            for (Job* job : jobs) {
+            for (; !rest.empty(); rest = rest.subspan(1)) {
+                Job& job = *rest.front();
                 if (at_fault) {
-                    job->error = at_fault;
-                } else if (!commit_alone(*job)) {
-                    at_fault = job->error;
+                    job.error = at_fault;
+                } else if (!commit_alone(job)) {
+                    at_fault = job.error;
                 }
             }
         }
     } catch (...) {
         const Error error = to_error(std::current_exception(), doing, files_.database);
-        for (Job* job : jobs) {
-            job->error = std::make_exception_ptr(error);
-        }
+        later = put_off(rest, error);
     }
     for (Job* job : jobs) {
         if (!job->error) {
@@ -255,7 +260,22 @@ std::vector<Job*> Writer::commit(std::span<Job* const> jobs,
     if (work && before_telling) {
         before_telling();
     }
-    return {};
+    return later;
+}
+
+/// Each has the error now; where it is that of a lock that was not free, those who have time left
+/// may try again, all but the one whose time it was.
+std::vector<Job*> Writer::put_off(std::span<Job* const> jobs, const Error& error) {
+    std::vector<Job*> later;
+    const auto now = steady_clock::now();
+    const auto first = most_urgent(jobs);
+    for (auto job = jobs.begin(); job != jobs.end(); ++job) {
+        (*job)->error = std::make_exception_ptr(error);
+        if (error.code() == errc::busy && job != first && (*job)->deadline > now) {
+            later.push_back(*job);
+        }
+    }
+    return later;
 }
 
 bool Writer::commit_together(std::span<Job* const> jobs) {
@@ -268,7 +288,7 @@ bool Writer::commit_together(std::span<Job* const> jobs) {
     } catch (const sqlite::Failure& failure) {
         recover(failure);
         if (failure.trouble() == sqlite::Trouble::busy) {
-            throw;  // waited long enough, for all
+            throw;
         }
     } catch (...) {
         tables_.forget();
@@ -286,6 +306,9 @@ bool Writer::commit_alone(Job& job) {
             return true;
         } catch (const sqlite::Failure& failure) {
             recover(failure);
+            if (failure.trouble() == sqlite::Trouble::busy) {
+                throw;
+            }
             if (may_try_again(failure, job, tries)) {
                 continue;
             }
@@ -358,6 +381,7 @@ bool Writer::still_tight() {
 }
 
 void Writer::transact(std::span<Job* const> jobs) {
+    database_.wait_at_most(time_left());
     sqlite::Transaction transaction{database_};
     tables_.begin(clock_.now());
     const bool submits = std::any_of(jobs.begin(), jobs.end(),
@@ -398,11 +422,19 @@ void Writer::recover(const sqlite::Failure& failure) noexcept {
     const bool doubtful = failure.trouble() == sqlite::Trouble::io ||
                           failure.trouble() == sqlite::Trouble::damaged ||
                           failure.trouble() == sqlite::Trouble::cannot_open;
-    // Of files that are gone the connection alone still has what was acknowledged.
-    const bool may_go = identities(files_) == identities_;
     // A connection that could not even roll back believes in a transaction that is not there.
-    if ((doubtful && may_go) || database_.in_transaction()) {
-        database_.close();  // opened again with the next try, or the next job
+    if (database_.in_transaction()) {
+        database_.close();
+    } else if (doubtful) {
+        close_what_may_go();
+    }
+}
+
+/// It is opened again with the next try, or the next job. Of files that are gone the connection
+/// alone still has what was acknowledged: it stays.
+void Writer::close_what_may_go() noexcept {
+    if (identities(files_) == identities_) {
+        database_.close();
     }
 }
 
@@ -427,13 +459,19 @@ Error Writer::error_of(const sqlite::Failure& failure, const Job& job) {
 }
 
 /// Another program's close may have dropped SQLite's locks, a cleaner may have unlinked the
-/// files: what was just committed would then be gone with this process.
+/// files: what was just committed would then be gone with this process. Without its lock file
+/// another process may have checkpointed meanwhile, which SQLite does not survive: what is there
+/// is looked up again, under the lock that others know.
 void Writer::watch_files() {
-    if (identities(files_) == identities_) {
-        return;
+    if (identities(files_) != identities_) {
+        leave_replaced_files();
+        throw sqlite::Failure::io("the file was replaced or removed");
     }
-    leave_replaced_files();
-    throw sqlite::Failure::io("the file was replaced or removed");
+    if (!lock_file_.is_at_its_path()) {
+        database_.close();
+        unlock();
+        throw sqlite::Failure::io("its lock file was replaced or removed");
+    }
 }
 
 /// The old handle still reads all that was ever acknowledged; it goes where the path leads now.
@@ -517,24 +555,42 @@ void Writer::after_telling() noexcept {
         return;
     }
     try {
-        if (database_.is_open() && database_.wal_frames() >= checkpoint_at_) {
+        watch_log();
+        if (database_.is_open() && database_.wal_frames() >= checkpoint_at_ &&
+            lock_file_.is_at_its_path()) {
             const bool whole = database_.checkpoint(sqlite::Database::Checkpoint::passive);
             // A reader holds it back: not again at every commit.
             checkpoint_at_ = whole ? checkpoint_frames : database_.wal_frames() + checkpoint_frames;
         }
     } catch (const sqlite::Failure& failure) {
         recover(failure);
+    } catch (const std::bad_alloc&) {
+        // Then it is said after the next commit.
     }
     unlock();
+}
+
+/// A read without end, in whatever program, keeps the log from beginning anew: once each time it
+/// grows far beyond its bound, somebody is told.
+void Writer::watch_log() {
+    if (database_.wal_frames() < checkpoint_frames) {
+        checkpoint_at_ = checkpoint_frames;
+        log_is_told_ = false;
+    } else if (database_.wal_frames() >= alarming_frames && !log_is_told_) {
+        events_.push_back(event::Alarm{"the outbox's -wal has grown beyond " +
+                                       std::to_string(alarming_frames * page_size >> 20) +
+                                       " MiB: a program keeps an old state of it in use; it "
+                                       "shrinks once that ends"});
+        log_is_told_ = true;
+    }
 }
 
 template <class Work>
 void Writer::under_lock(std::string_view doing_what, Work work) {
     if (!lock(steady_clock::now() + options_.busy_timeout)) {
-        throw Error{errc::busy, "cannot " + std::string{doing_what} + " " +
-                                    quoted(files_.database) +
-                                    ": another process holds its lock; try again"};
+        throw held(doing_what);
     }
+    database_.wait_at_most(time_left());
     try {
         work();
         unlock();

@@ -74,6 +74,9 @@ class Writer {
   private:
     bool lock(std::chrono::steady_clock::time_point deadline);
     void unlock() noexcept;
+    std::chrono::milliseconds time_left() const;
+    Error held(std::string_view doing_what) const;
+    static std::vector<Job*> put_off(std::span<Job* const> jobs, const Error& error);
     void ensure_open();
     void reopen();
     void connect();
@@ -92,10 +95,12 @@ class Writer {
     bool move_log();
     bool make_room(const Job& job);
     bool still_tight();
+    void close_what_may_go() noexcept;
     void recover(const sqlite::Failure& failure) noexcept;
     Error error_of(const sqlite::Failure& failure, const Job& job);
     bool quota_reached(std::size_t bytes);
     void watch_files();
+    void watch_log();
     void leave_replaced_files();
     void keep_log(const Identities& now);
     void bring_over(sqlite::Database& old);
@@ -108,13 +113,16 @@ class Writer {
     std::function<void()> close_readers_;
     os::LockFile lock_file_;
     sqlite::Database database_;
-    os::BeforeFork before_fork_{[this] { database_.close(); }};
+    os::BeforeFork before_fork_{[this] { close_what_may_go(); }};
     Tables tables_;
     Identities identities_;
+    /// Of waiting for others' locks, SQLite's too.
+    std::chrono::steady_clock::time_point deadline_;
     std::optional<os::NoFork> locked_;  ///< with the lock: all that SQLite does here is under it
     bool log_is_settled_ = false;
     bool suspect_ = false;          ///< SQLite called the file malformed while it was open
     int checkpoint_at_ = 0;         ///< frames
+    bool log_is_told_ = false;      ///< that it has grown
     bool reserve_is_open_ = false;  ///< of this connection, beyond the quota
     bool release_ballast_ = false;
     bool ballast_back_ = false;

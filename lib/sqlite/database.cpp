@@ -84,8 +84,7 @@ Database& Database::operator=(Database&& other) noexcept {
 }
 
 void Database::configure(const OpenOptions& options) {
-    busy_timeout_ = options.busy_timeout;
-    sqlite3_busy_timeout(handle_, static_cast<int>(busy_timeout_.count()));
+    wait_at_most(options.busy_timeout);
     constexpr std::array switches{
         std::pair{SQLITE_DBCONFIG_DEFENSIVE, 1},
         std::pair{SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
@@ -113,6 +112,13 @@ void Database::configure(const OpenOptions& options) {
             throw Failure::damaged(failure.what());
         }
         throw;
+    }
+}
+
+void Database::wait_at_most(std::chrono::milliseconds time) noexcept {
+    busy_timeout_ = time;
+    if (handle_ != nullptr) {
+        sqlite3_busy_timeout(handle_, static_cast<int>(time.count()));
     }
 }
 

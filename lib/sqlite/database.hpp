@@ -52,6 +52,9 @@ class Database {
         return rows;
     }
 
+    /// How long each statement of this connection may wait for another's lock, from now on.
+    void wait_at_most(std::chrono::milliseconds time) noexcept;
+
     /// Pages that can be had before it is full: free ones, and those it may grow by.
     std::int64_t pages_left();
 

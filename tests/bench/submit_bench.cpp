@@ -1,6 +1,6 @@
 // Durable submits against raw SQLite and a bare file, interleaved in one run.
 //
-//   bench-submit [ROUNDS] [RECORDS_PER_ROUND] [FOLDER]
+//   bench-submit [ROUNDS] [RECORDS_PER_ROUND]      on the disk of TMPDIR
 
 #include <atomic>
 #include <mutex>

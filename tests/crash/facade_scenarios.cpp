@@ -1,6 +1,9 @@
 #include <chrono>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <semaphore>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -56,7 +59,7 @@ Feedback feedback_of(const outbox::Submission& submission, const std::string& id
 
 /// A submit with an id, by whatever takes it.
 Scenario submitting(const char* name, bool has_worker,
-                    std::function<void(Bench&, const Feedback&)> call) {
+                    std::function<bool(Bench&, const Feedback&)> call) {
     auto submission = std::make_shared<outbox::Submission>();
     Scenario made;
     made.name = name;
@@ -74,8 +77,7 @@ Scenario submitting(const char* name, bool has_worker,
         }
     };
     made.call = [=](Bench& bench) {
-        call(bench, feedback_of(*submission, submission->id->text()));
-        return true;
+        return call(bench, feedback_of(*submission, submission->id->text()));
     };
     made.tell = [=](Bench& bench) {
         bench.truth.settled(*submission);
@@ -92,7 +94,109 @@ Scenario managing() {
                           manager.submit_feedback(feedback);
                           manager.stats();
                           manager.close(std::chrono::milliseconds{200});
+                          return true;
                       });
+}
+
+/// The other calls, around a submit that the worker commits.
+Scenario managing_meanwhile() {
+    return submitting(
+        "manager: async submit and rest", true, [](Bench& bench, const Feedback& feedback) {
+            using namespace std::chrono_literals;
+            int calls = 0;
+            std::error_code failed;
+            std::binary_semaphore done{0};
+            ConversationManager manager{facade_options(bench)};
+            manager.pause();
+            manager.async_submit_feedback(feedback, [&](std::error_code error, const Receipt&) {
+                ++calls;
+                failed = error;
+                done.release();
+            });
+            manager.resume();
+            manager.set_credential({});
+            manager.network_changed();
+            const bool answered = done.try_acquire_for(10s);
+            if (answered && !failed) {
+                manager.flush(1ms);
+                manager.wait(feedback.id, 1ms);
+            }
+            manager.close(200ms);
+            if (!answered || calls != 1) {
+                throw std::logic_error("the callback did not run, or more than once");
+            }
+            return !failed;
+        });
+}
+
+/// More than one commit takes: what the first of them stored stays stored.
+Scenario submitting_a_batch(std::size_t count) {
+    struct State {
+        std::vector<outbox::Submission> submissions;
+        std::vector<SubmitOutcome> outcomes;
+    };
+    auto state = std::make_shared<State>();
+    Scenario made;
+    made.name = "outbox: submit many";
+    made.opens = false;
+    made.by_default_vfs = true;
+    made.prepare = [=](Bench& bench) {
+        *state = {};
+        for (std::size_t i = 0; i < count; ++i) {
+            outbox::Submission submission = bench.submission(true);
+            submission.kind = Credential::Kind::none;
+            bench.truth.may_appear(submission);
+            state->submissions.push_back(std::move(submission));
+        }
+    };
+    made.call = [=](Bench& bench) {
+        FeedbackBatch batch;
+        for (const outbox::Submission& submission : state->submissions) {
+            const std::string id = submission.id->text();
+            batch.add({feedback_of(submission, id)});
+        }
+        Outbox outbox{bench.options.path, OutboxMode::create, facade_options(bench)};
+        state->outcomes = outbox.submit_many(batch);
+        for (const SubmitOutcome& outcome : state->outcomes) {
+            if (outcome.error) {
+                return false;
+            }
+        }
+        return true;
+    };
+    made.tell = [=](Bench& bench) {
+        for (std::size_t i = 0; i < state->outcomes.size(); ++i) {
+            const outbox::Submission& submission = state->submissions[i];
+            if (!state->outcomes[i].error) {
+                bench.truth.settled(submission);
+                bench.truth.appeared(*submission.id, submission);
+                bench.truth.acknowledged(*submission.id);
+            }
+        }
+    };
+    made.tell_parts = made.tell;
+    return made;
+}
+
+/// As the store does it, by the public class.
+Scenario by_verb(const char* name, Scenario made, OutboxMode mode,
+                 std::function<void(Outbox&, Bench&)> call) {
+    Scenario taken = verb(name, mode, std::move(call));
+    taken.prepare = std::move(made.prepare);
+    taken.tell = std::move(made.tell);
+    return taken;
+}
+
+Scenario salvaging_verb() {
+    Scenario made = salvaging();
+    made.name = "outbox: salvage";
+    made.opens = false;
+    made.by_default_vfs = true;
+    made.call = [](Bench& bench) {
+        Outbox::salvage(bench.options.path, facade_options(bench), true);
+        return true;
+    };
+    return made;
 }
 
 }  // namespace
@@ -103,7 +207,9 @@ std::vector<Scenario> facade_scenarios() {
                    [](Bench& bench, const Feedback& feedback) {
                        Outbox outbox{bench.options.path, OutboxMode::create, facade_options(bench)};
                        outbox.submit(feedback);
+                       return true;
                    }),
+        submitting_a_batch(260),
         verb("outbox: status", OutboxMode::read_only,
              [](Outbox& outbox, Bench&) { outbox.status(); }),
         verb("outbox: list", OutboxMode::read_only,
@@ -128,7 +234,17 @@ std::vector<Scenario> facade_scenarios() {
         verb("outbox: hold", OutboxMode::read_write, [](Outbox& outbox, Bench&) { outbox.hold(); }),
         verb("outbox: release", OutboxMode::read_write,
              [](Outbox& outbox, Bench&) { outbox.release(); }),
+        verb("outbox: verify", OutboxMode::read_only,
+             [](Outbox& outbox, Bench&) { outbox.verify_report(); }),
+        by_verb("outbox: purge", purging(), OutboxMode::read_write,
+                [](Outbox& outbox, Bench&) {
+                    outbox.purge(std::numeric_limits<UtcMilliseconds>::max());
+                }),
+        verb("outbox: compact", OutboxMode::read_write,
+             [](Outbox& outbox, Bench&) { outbox.compact(); }),
+        salvaging_verb(),
         managing(),
+        managing_meanwhile(),
     };
 }
 

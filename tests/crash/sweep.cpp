@@ -141,6 +141,7 @@ bool Sweep::run_one(const Scenario& scenario, Source source, Fault fault) {
             }
         } else {
             ++position_.errors;
+            scenario.tell_parts(bench);
         }
         judge(bench, scenario);
     } catch (const Finding&) {

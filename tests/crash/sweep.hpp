@@ -30,10 +30,17 @@ struct Scenario {
     std::function<bool(Bench&)> call;
     /// After a success: what it did.
     std::function<void(Bench&)> tell = [](Bench&) {};
+    /// After an error: what was acknowledged all the same, of several.
+    std::function<void(Bench&)> tell_parts = [](Bench&) {};
     bool by_default_vfs = false;  ///< the call opens the file itself, by SQLite's default VFS
     bool has_worker = false;      ///< a worker changes records meanwhile: only `tell` acknowledges
 };
 const std::vector<Scenario>& scenarios();
+/// A batch of three threads' jobs of which two are put off.
+Scenario putting_off();
+Scenario purging();
+/// Of a sound file: all that may have been sent is unknown afterwards.
+Scenario salvaging();
 /// Of the public classes, Outbox and ConversationManager.
 std::vector<Scenario> facade_scenarios();
 

@@ -4,11 +4,17 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "raw.hpp"
 #include "support.hpp"
 #include "support/child_process.hpp"
+#include "support/times.hpp"
 
 using namespace agentsight;
 using namespace agentsight::test;
@@ -118,7 +124,7 @@ TEST_CASE("S12 S13: a WAL that a long reader let grow is emptied when the outbox
         RawDatabase reader{box.options.path};
         reader.run("BEGIN");
         reader.integer("SELECT count(*) FROM record");
-        for (int i = 0; i < 1'000; ++i) {
+        for (int i = 0; i < times(1'000); ++i) {
             box.submit("c", std::string(2'000, 'x'));
         }
         CHECK(wal() > 4'000'000);
@@ -126,6 +132,68 @@ TEST_CASE("S12 S13: a WAL that a long reader let grow is emptied when the outbox
     }
     box->tidy();
     CHECK(wal() == 0);
+    for (int i = 0; i < 1'000; ++i) {
+        box.submit("c", std::string(2'000, 'x'));
+    }
+    CHECK(wal() < 2'000'000);
+}
+
+TEST_CASE("S4: two that write beside two that checkpoint: sound, and the WAL bounded") {
+    outbox::StoreOptions options;
+    options.durability = Durability::relaxed;
+    Outboxed box{options};
+    TestRandom random{3};
+    outbox::Store other{box.options, box.clock, random};
+    const std::string text(2'000, 'x');
+    const int each = times(150);
+    std::atomic<int> writing{2};
+    std::array<std::uintmax_t, 2> largest{};
+    {
+        std::vector<std::jthread> threads;
+        for (const std::size_t i : {0, 1}) {
+            outbox::Store& store = i == 0 ? *box.store : other;
+            threads.emplace_back([&] {
+                for (int n = 0; n < each; ++n) {
+                    CHECK_FALSE(store.submit(submission("c", text)).error);
+                }
+                --writing;
+            });
+            threads.emplace_back([&, i] {
+                while (writing > 0) {
+                    store.tidy();
+                    largest[i] =
+                        std::max(largest[i], fs::file_size(box.options.path.string() + "-wal"));
+                }
+            });
+        }
+    }
+    CHECK(box->status().accepted == static_cast<std::uint64_t>(2 * each));
+    CHECK(box->verify().empty());
+    CHECK(std::max(largest[0], largest[1]) < 8'000'000);
+}
+
+TEST_CASE("S12: somebody is told once of a log that a reader lets grow, and again the next time") {
+    outbox::StoreOptions options;
+    options.durability = Durability::relaxed;
+    Outboxed box{options};
+    const std::string large(200'000, 'x');
+    int submits = 0;
+    for (std::size_t told = 1; told < 3; ++told) {
+        RawDatabase reader{box.options.path};
+        reader.run("BEGIN");
+        reader.integer("SELECT count(*) FROM record");
+        CHECK(box.events.size() == told - 1);
+        for (int i = 0; i < 100; ++i, ++submits) {  // 20 MB
+            box.submit("c", large);
+        }
+        REQUIRE(box.events.size() == told);
+        CHECK(std::holds_alternative<event::Alarm>(box.events.back()));
+        reader.run("ROLLBACK");
+        box->tidy();
+        box.submit();
+        CHECK(fs::file_size(box.options.path.string() + "-wal") < 1'000'000);
+    }
+    CHECK(box->status().accepted == static_cast<std::uint64_t>(submits) + 2);
 }
 
 TEST_CASE("S12: the WAL is used again and again, not grown") {

@@ -13,6 +13,7 @@
 #include "support.hpp"
 #include "support/child_process.hpp"
 #include "support/sanitizers.hpp"
+#include "support/times.hpp"
 #include "unit/os/interposer.hpp"
 
 using namespace agentsight;
@@ -76,6 +77,33 @@ TEST_CASE("a new outbox is the file it should be") {
     CHECK(raw.text("PRAGMA integrity_check") == "ok");
 }
 
+TEST_CASE("S37: a database that somebody cuts short under load costs an error, and no signal") {
+    auto child = ChildProcess::run([](ParentLink&) {
+        Outboxed box;
+        for (int i = 0; i < 100; ++i) {
+            box.submit("c" + std::to_string(i), std::string(2'000, 'x'));
+        }
+        box->tidy();
+        std::atomic<bool> stop{false};
+        std::jthread reader{[&] {
+            while (!stop) {
+                static_cast<void>(code_of([&] { static_cast<void>(box->list({}, 1'000)); }));
+            }
+        }};
+        for (const std::uintmax_t left : {100'000, 4'096, 1'000, 0}) {
+            fs::resize_file(box.options.path, left);  // by its path: no close drops a lock
+            for (int i = 0; i < times(5); ++i) {
+                static_cast<void>(box->submit(submission("c", "after")));
+            }
+        }
+        stop = true;
+        reader.join();
+        box.reopen();
+        return box->submit(submission("c", "at last")).error || !box->verify().empty() ? 1 : 0;
+    });
+    CHECK(child.wait() == Ending{.code = 0});
+}
+
 TEST_CASE("S1 S36 S37: the library's own connections have the whole open profile") {
     Outboxed box;
     box.submit();
@@ -85,7 +113,8 @@ TEST_CASE("S1 S36 S37: the library's own connections have the whole open profile
     REQUIRE(RawDatabase{box.options.path}.integer("PRAGMA mmap_size") > 0);
     for (const bool writes : {true, false}) {
         CAPTURE(writes);
-        sqlite::Database database = writes ? outbox::connect_writer(box.options, files, box.random)
+        sqlite::Database database = writes ? outbox::connect_writer(box.options, files, box.random,
+                                                                    box.options.busy_timeout)
                                            : outbox::connect_reader(box.options, files);
         CHECK(database.text("PRAGMA journal_mode") == "wal");
         CHECK(database.text("PRAGMA mmap_size") == "0");
@@ -419,7 +448,7 @@ TEST_CASE("S19: a child forked in the middle of commits and reads opens an outbo
             static_cast<void>(box->status());
         }
     });
-    constexpr int forks = 60;
+    const int forks = times(60);
     int refused = 0;
     for (int i = 0; i < forks; ++i) {
         auto child = ChildProcess::run([&](ParentLink&) {

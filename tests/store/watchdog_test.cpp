@@ -5,6 +5,7 @@
 
 #include "raw.hpp"
 #include "support.hpp"
+#include "support/child_process.hpp"
 
 using namespace agentsight;
 using namespace agentsight::test;
@@ -105,7 +106,7 @@ TEST_CASE("S18: a database that is renamed or removed alone is made again, whole
     }
 }
 
-TEST_CASE("S18: the same where somebody reads first, or the process ends in order") {
+TEST_CASE("S18: the same where somebody reads first, forks, or the process ends in order") {
     for (const bool all_of_it : {false, true}) {
         CAPTURE(all_of_it);
         Outboxed box;
@@ -126,6 +127,9 @@ TEST_CASE("S18: the same where somebody reads first, or the process ends in orde
         }
         SUBCASE("an end in order") {
             box.reopen();
+        }
+        SUBCASE("a fork") {
+            CHECK(ChildProcess::run([](ParentLink&) { return 0; }).wait() == Ending{.code = 0});
         }
         check_goes_on(box, ids);
     }

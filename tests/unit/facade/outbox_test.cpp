@@ -1,8 +1,11 @@
 // The public Outbox class on space, privacy and damage; what they do is the store's own test.
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <fstream>
+#include <semaphore>
 
+#include "agentsight/conversation_manager.hpp"
 #include "agentsight/outbox.hpp"
 #include "os/lock_file.hpp"
 #include "support/temporary_folder.hpp"
@@ -75,10 +78,35 @@ TEST_CASE("who submits to a damaged outbox is told where its file went and what 
         throw 1;  // stops nothing
     };
     Outbox outbox{path, OutboxMode::create, options};
-    outbox.submit(feedback("after"));
     REQUIRE(seen.size() == 1);
     CHECK(seen[0].rescued == 1);
     CHECK(content(seen[0].moved_to).starts_with("xxx"));
+    outbox.submit(feedback("after"));
+    CHECK(seen.size() == 1);
+}
+
+TEST_CASE("what was found at an open or a read is told at once, and not after the next commit") {
+    TemporaryFolder folder;
+    std::counting_semaphore<> told{0};
+    Options options;
+    options.outbox_path = folder / "feedback.db";
+    options.endpoint = "http://127.0.0.1:9";
+    options.observer = [&](const Event& event) {
+        if (std::holds_alternative<event::Salvaged>(event) ||
+            std::holds_alternative<event::Alarm>(event)) {
+            told.release();
+        }
+    };
+    Outbox{options.outbox_path, OutboxMode::create}.submit(feedback("kept"));
+    std::ofstream{options.outbox_path, std::ios::binary | std::ios::in}.seekp(0)
+        << std::string(100, 'x');
+    ConversationManager manager{options};
+    CHECK(told.try_acquire_for(std::chrono::seconds{20}));
+    for (const char* suffix : {"", "-wal", "-shm"}) {
+        fs::remove(options.outbox_path.string() + suffix);
+    }
+    CHECK(manager.stats().accepted == 1);
+    CHECK(told.try_acquire_for(std::chrono::seconds{20}));
 }
 
 TEST_CASE("a batch takes what keeps the rules, and is committed in order, with an outcome each") {
