@@ -226,6 +226,33 @@ TEST_CASE("a person's hold stops claims, not settling, and release ends it") {
     CHECK_FALSE(box->status().hold);
 }
 
+TEST_CASE("what was left for a credential of its kind stands before what is fresh") {
+    using Kind = Credential::Kind;
+    Outboxed box;
+    const auto submit = [&](const char* in, const char* comment, Kind kind) {
+        outbox::Submission given = submission(in, comment);
+        given.kind = kind;
+        box.submit(given);
+    };
+    const auto claim = [&](std::size_t count, Kind kind) {
+        outbox::DrainRequest request = box.request(count);
+        request.kind = kind;
+        return comments(box->drain(std::move(request)).claimed);
+    };
+    box.become_drainer();
+    submit("c1", "key 1", Kind::api_key);
+    submit("c2", "key 2", Kind::api_key);
+    CHECK(claim(1, Kind::jwt).empty());
+    submit("c", "jwt 1", Kind::jwt);
+    submit("c3", "key 3", Kind::api_key);
+    submit("c", "jwt 2", Kind::jwt);
+    CHECK(claim(1, Kind::api_key) == Words{"key 1"});
+    CHECK(claim(2, Kind::api_key).size() == 2);  // on the way "jwt 1" is left
+    const Words next = claim(1, Kind::jwt);
+    REQUIRE(next.size() == 1);
+    CHECK(next[0] == "jwt 1");
+}
+
 TEST_CASE("P18: S7, F1: what a killed drainer had claimed is unknown to the next one") {
     Outboxed box;
     const std::string id = box.submit("c1", "sent?");
