@@ -91,6 +91,8 @@ void Engine::Impl::finished(std::uint64_t task, core::Evidence evidence) {
     moment_ = store_.moment();
     if (flight.kind == Task::Kind::connect) {
         connect_finished(flight, evidence);
+    } else if (evidence.failure == core::Failure::aborted && !evidence.request_written) {
+        not_sent(flight);
     } else if (flight.record) {
         note_exchange(evidence);
         send_finished(std::move(flight), evidence);
@@ -108,6 +110,18 @@ void Engine::Impl::finished(std::uint64_t task, core::Evidence evidence) {
         } else {
             read_finished(flight.conversation, evidence);
         }
+    }
+}
+
+/// We stopped it before the server could know of it: nothing happened.
+void Engine::Impl::not_sent(const Flight& flight) {
+    if (flight.record) {
+        give_back(*flight.record, now_);
+    } else if (!flight.conversation.empty()) {
+        readings_.erase(flight.conversation);
+        look_ = true;
+    } else if (!flight.probe) {
+        asked_time_ = false;
     }
 }
 
@@ -175,10 +189,6 @@ void Engine::Impl::settle(Settlement settlement) {
 
 void Engine::Impl::send_finished(Flight flight, const core::Evidence& evidence) {
     const outbox::ClaimedRecord& record = *flight.record;
-    if (!evidence.request_written && evidence.failure == core::Failure::aborted) {
-        give_back(record, now_);
-        return;
-    }
     Outcome outcome = classify(evidence, sent_of(record));
     const bool other_credential =
         flight.credential != credential_ &&
@@ -569,7 +579,7 @@ void Engine::Impl::hold_for_throttle(int status, const std::string& detail,
     if (holds_.enter_throttle(cause, {.told = binding, .until = until}, moment_)) {
         tell(event::Held{cause.reason, status, detail});
     }
-    give_back_ready();
+    withdraw();
 }
 
 /// The next probe is another record's: this one goes behind those that are due.
@@ -584,7 +594,7 @@ void Engine::Impl::hold(HoldReason reason, int status, const std::string& detail
         api_readable_ = false;
         tell(event::Held{reason, status, detail});
     }
-    give_back_ready();
+    withdraw();
 }
 
 void Engine::Impl::unhold(HoldReason reason, bool by_itself) {
