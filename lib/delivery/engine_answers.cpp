@@ -346,6 +346,7 @@ bool Engine::Impl::grace_is_over(const outbox::ClaimedRecord& record) {
 
 void Engine::Impl::not_found(const outbox::ClaimedRecord& record, Settlement& settlement) {
     settlement.counts_attempt = true;
+    bad_answers_.erase(record.key);  // the API works, and judged it
     if (policy_.not_found_grace_ms == 0 || grace_is_over(record)) {
         settlement.to = Settlement::To::dead;
         return;
@@ -373,21 +374,23 @@ void Engine::Impl::not_processed(const Flight& flight, const Outcome& outcome,
     }
 }
 
+Engine::Impl::BadAnswers& Engine::Impl::bad_answers_of(std::int64_t key) {
+    if (bad_answers_.size() >= remembered_bad_answers && !bad_answers_.contains(key)) {
+        bad_answers_.erase(bad_answers_.begin());  // its count goes on a little later
+    }
+    // Of what was delivered before it is known nothing follows.
+    return bad_answers_.try_emplace(key, BadAnswers{.deliveries = deliveries_}).first->second;
+}
+
 /// How many answers of one kind this record drew while others were delivered. Where
 /// nothing was delivered between, the answer is about everything and counts once.
 int Engine::Impl::judged_alone(const outbox::ClaimedRecord& record, int status) {
     const bool same =
         record.last_status && (*record.last_status == status ||
                                (is_server_error(record.last_status) && is_server_error(status)));
-    if (bad_answers_.size() >= remembered_bad_answers && !bad_answers_.contains(record.key)) {
-        bad_answers_.erase(bad_answers_.begin());  // its count goes on a little later
-    }
-    // Of what was delivered before it is known nothing follows.
-    const auto [entry, first] =
-        bad_answers_.try_emplace(record.key, BadAnswers{.deliveries = deliveries_});
-    BadAnswers& answers = entry->second;
+    BadAnswers& answers = bad_answers_of(record.key);
     const bool others_delivered = deliveries_ > answers.deliveries;
-    answers.strikes = others_delivered || first || !same ? 1 : answers.strikes + 1;
+    answers.strikes = others_delivered || !same ? 1 : answers.strikes + 1;
     answers.deliveries = deliveries_;
     if (!same) {
         return 1;
@@ -525,6 +528,7 @@ void Engine::Impl::unknown(const Flight& flight, const Outcome& outcome,
     if (evidence.failure == core::Failure::aborted) {
         return;  // it was we who stopped it
     }
+    ++bad_answers_of(flight.record->key).unknowns;
     ++unknowns_in_row_;
     const bool foreign_answer =
         evidence.failure == core::Failure::none && evidence.status != 0 && !outcome.server_error;

@@ -237,7 +237,9 @@ class Engine::Impl {
     struct BadAnswers {
         std::uint64_t deliveries = 0;  ///< as many there were at the last
         int strikes = 0;               ///< the same in a row, with nothing delivered between
+        int unknowns = 0;              ///< outcomes in a row that nobody knows
     };
+    BadAnswers& bad_answers_of(std::int64_t key);
     std::unordered_map<std::int64_t, BadAnswers> bad_answers_;  ///< by key
     struct Missing {
         std::int64_t since = 0;  ///< boot time at which the server was first seen not to know it

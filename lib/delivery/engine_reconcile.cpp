@@ -322,10 +322,12 @@ void Engine::Impl::send_again(const outbox::ClaimedRecord& record, bool possible
     if (fails || record.attempts > 1) {
         // It will most likely fail again, and cost three looks again.
         const Backoff backoff{.base_ms = policy_.backoff_base_ms, .cap_ms = policy_.backoff_cap_ms};
-        const int beyond = record.attempts - server_errors_until_aside;
+        const auto answers = bad_answers_.find(record.key);
+        // Of its attempts these alone: what a 404 cost it says nothing about the server.
+        const int beyond = (answers == bad_answers_.end() ? 0 : answers->second.unknowns) -
+                           server_errors_until_aside;
         settlement.due += beyond < 0 ? full_jitter(backoff, record.attempts, random_)
                                      : half_jitter(rarely, beyond, random_);
-        const auto answers = bad_answers_.find(record.key);
         if (fails && answers != bad_answers_.end() &&
             answers->second.strikes >= server_errors_until_aside) {
             // Hours by now. The API answers reads, so this may be about this record, and

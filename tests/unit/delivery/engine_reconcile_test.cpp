@@ -70,6 +70,38 @@ TEST_CASE(
     CHECK(drain.store().status().possible_duplicates == 0);
 }
 
+TEST_CASE("what the server fails at alone is sent ever more rarely, and no 404 counts for it") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    const auto sent_again_after = [&] {
+        const std::int64_t began = drain.clock.now().boot_ms;
+        while (until_task(drain) && !is_post(drain.tasks[0])) {
+            is_get(drain.tasks[0]) ? drain.answer(drain.listed({})) : drain.connected();
+        }
+        REQUIRE_FALSE(drain.tasks.empty());
+        return drain.clock.now().boot_ms - began;
+    };
+    for (int i = 0; i < 40; ++i) {
+        drain.answer(Drain::reply(404, R"({"detail": "Not found."})"));
+        sent_again_after();
+    }
+    constexpr std::int64_t looks_ms = 200'000;
+    constexpr std::int64_t cap_ms = 300'000;
+    for (int i = 0; i < 15; ++i) {
+        CAPTURE(i);
+        drain.answer(Drain::html(500));
+        CHECK(sent_again_after() <= looks_ms + 3 * cap_ms);  // the hold's waits are in it
+    }
+    for (int i = 0; i < 8; ++i) {
+        drain.answer(Drain::html(500));
+        sent_again_after();
+    }
+    drain.answer(Drain::html(500));
+    CHECK(sent_again_after() >= 1'800'000);
+    CHECK(drain.store().get(id).attempts == 64);
+}
+
 TEST_CASE("a record whose process died between claim and settle is reconciled, not resent") {
     Drain drain;
     const std::string id = drain.submit();
