@@ -209,12 +209,16 @@ bool Engine::Impl::control_is_seen(const Reading& reading) {
     });
 }
 
-/// One conversation may be known by two names, which the outbox keeps apart: then a row
-/// may be that of an equal feedback now under way under the other name.
+/// One conversation may be known by several names, which the outbox keeps apart: a number and a
+/// text, texts that differ by white space around them. Then a row may be that of an equal
+/// feedback now under way under another name.
 bool Engine::Impl::equal_record_is_in_flight(const Reading& reading) const {
     const auto equal = [](const outbox::ClaimedRecord& a, const outbox::ClaimedRecord& b) {
-        return a.feedback.conversation.is_number() != b.feedback.conversation.is_number() &&
-               a.feedback.sentiment == b.feedback.sentiment &&
+        const core::ConversationKey& one = a.feedback.conversation;
+        const core::ConversationKey& other = b.feedback.conversation;
+        const bool may_be_one = one.is_number() != other.is_number() ||
+                                core::strip(one.name()) == core::strip(other.name());
+        return one != other && may_be_one && a.feedback.sentiment == b.feedback.sentiment &&
                core::strip(a.feedback.comment) == core::strip(b.feedback.comment);
     };
     return std::ranges::any_of(flights_, [&](const auto& flight) {

@@ -87,7 +87,9 @@ void Engine::Impl::work(Step& step) {
     Gate now_open = gate();
     if (now_open == Gate::shut) {
         give_back_ready();
-        drop_idle_readings();
+    }
+    if (now_open != Gate::open) {
+        drop_idle_readings();  // going on with one would be a probe beside the probe
     }
     const bool due = next_due_ && *next_due_ <= now_;
     const bool claims = may_claim() && wanted_claims(now_open) > 0;

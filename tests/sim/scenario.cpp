@@ -102,6 +102,7 @@ Scenario::Scenario(std::uint64_t seed_given) : seed(seed_given) {
     // Drawn last, so that what was found in earlier worlds is found in them still.
     longest_dial = one_in(2) ? between(random, 50, 6'000) : 0;
     kind_changes = one_in(8) && !has_poison ? static_cast<int>(between(random, 1, 6)) : 0;
+    spaced_ids = one_in(8);
 }
 
 bool Scenario::active(Phase::Kind kind, Time at) const {
@@ -121,7 +122,8 @@ std::string Scenario::describe() const {
          << (refuses_reading ? " no-read" : "") << (has_poison ? " poison" : "")
          << (missing_conversation ? " missing" : "") << (two_processes ? " two" : "")
          << (on_crash_disk ? " crash-disk" : "") << " controls " << controls << " dial "
-         << longest_dial << " kinds " << kind_changes << (full_speed ? " full" : "") << ";";
+         << longest_dial << (spaced_ids ? " spaced" : "") << " kinds " << kind_changes
+         << (full_speed ? " full" : "") << ";";
     for (const Phase& phase : phases) {
         text << ' ' << name(phase.kind) << '[' << phase.from / 1000 << ',' << phase.to / 1000
              << ']';

@@ -176,9 +176,10 @@ Reply Server::post(const core::HttpRequest& request, Credential::Kind kind, Time
     Row row;
     row.id = static_cast<int>(rows_.size()) + 1;
     row.record = request.idempotency_key;
-    row.conversation = body.contains("conversation")
-                           ? "#" + std::to_string(body["conversation"].get<int>())
-                           : "=" + body["conversation_id"].get<std::string>();
+    row.conversation =
+        body.contains("conversation")
+            ? "#" + std::to_string(body["conversation"].get<int>())
+            : "=" + std::string{core::strip(body["conversation_id"].get<std::string>())};
     row.sentiment = body["sentiment"];
     row.comment = core::strip(body.value("comment", ""));
     row.of_platform = kind == Credential::Kind::jwt;

@@ -90,6 +90,9 @@ void Simulation::submit(int number) {
     core::Feedback& feedback = submission.feedback;
     feedback.conversation = conversation_key(
         static_cast<int>(random_.below(static_cast<std::uint64_t>(scenario_.conversations))));
+    if (scenario_.spaced_ids && !feedback.conversation.is_number() && dial_random_.below(3) == 0) {
+        feedback.conversation.value += ' ';
+    }
     feedback.sentiment =
         static_cast<Sentiment>(random_.below(scenario_.different_comments > 1 ? 3 : 1));
     const auto comment = random_.below(static_cast<std::uint64_t>(scenario_.different_comments));
@@ -110,8 +113,9 @@ void Simulation::submit(int number) {
     }
     one.conversation = feedback.conversation.value;
     one.kind = submission.kind;
-    one.content = feedback.conversation.value + "|" + std::string{to_string(feedback.sentiment)} +
-                  "|" + std::string{core::strip(feedback.comment)};
+    one.content = std::string{core::strip(feedback.conversation.value)} + "|" +
+                  std::string{to_string(feedback.sentiment)} + "|" +
+                  std::string{core::strip(feedback.comment)};
     if (disk_) {
         submission.id.emplace();
         for (auto& byte : submission.id->bytes) {
@@ -810,7 +814,7 @@ void Simulation::check_order() {
             left.insert(submitted_[i].content);
         }
     }
-    std::map<std::pair<std::string, Credential::Kind>, std::size_t> last;
+    std::map<std::string, std::size_t> last;
     for (const Row& row : server_.rows()) {
         const auto entry = number.find(row.record);
         if (entry == number.end()) {
@@ -820,12 +824,11 @@ void Simulation::check_order() {
         if (left.contains(submitted_[entry->second].content)) {
             continue;
         }
-        // A record waits for its kind of credential without delaying others.
-        const auto kind =
-            scenario_.kind_changes > 0 ? submitted_[entry->second].kind : Credential::Kind::none;
-        std::size_t& newest = last[{row.conversation, kind}];
-        // A record that a firewall would not let through stepped aside for the others.
-        const bool allowed = scenario_.refuses_reading || scenario_.has_poison;
+        std::size_t& newest = last[submitted_[entry->second].conversation];
+        // A record that a firewall would not let through stepped aside for the others; one that
+        // waits for its kind of credential delays none.
+        const bool allowed =
+            scenario_.refuses_reading || scenario_.has_poison || scenario_.kind_changes > 0;
         if (entry->second < newest && !allowed) {
             problem("out of order in " + row.conversation + ": " + row.record);
         }

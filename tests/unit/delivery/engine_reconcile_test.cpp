@@ -239,6 +239,31 @@ TEST_CASE("a list that does not show a row known to be there proves nothing") {
     CHECK(is_post(drain.tasks[0]));
 }
 
+TEST_CASE("a row may be that of an equal feedback under way by another name of the conversation") {
+    for (const char* other_name : {"= c\t", "#7"}) {
+        CAPTURE(other_name);
+        Drain drain;
+        const std::string lost = drain.submit("=c");
+        const std::string other = drain.submit(other_name);
+        drain.run();
+        REQUIRE(drain.tasks.size() == 2);
+        drain.answer(Drain::failed(Failure::cut, true));
+        drain.clock.advance(2'500);
+        drain.steps();
+        REQUIRE(drain.tasks.size() == 2);
+        drain.engine().finished(drain.take(1).id, {});  // the connection
+        drain.steps();
+        REQUIRE(drain.tasks.size() == 2);
+        REQUIRE(is_get(drain.tasks[1]));
+        std::swap(drain.tasks[0], drain.tasks[1]);
+        drain.answer(drain.listed({drain.row(101)}));
+        drain.answer(drain.created());  // 101 is its row
+        drain.pass(100);
+        CHECK(drain.state(other) == RecordState::delivered);
+        CHECK(drain.state(lost) == RecordState::unknown);
+    }
+}
+
 TEST_CASE("where the list is gone the conversation itself is read") {
     Drain drain;
     const std::string id = drain.submit();
