@@ -806,13 +806,17 @@ void Simulation::check_rows(const Status& status) {
 void Simulation::check_order() {
     std::map<std::string, std::size_t> number;
     // Left to a person, they delayed nobody; a row may come whenever it likes, and which of two
-    // equal ones is whose nobody can tell.
+    // equal ones is whose nobody can tell, nor by two names of one conversation.
     std::set<std::string> left;
     for (std::size_t i = 0; i < submitted_.size(); ++i) {
         number[submitted_[i].id] = i;
         if (store_->state_of(submitted_[i].id) == RecordState::unknown) {
             left.insert(submitted_[i].content);
         }
+    }
+    std::map<std::string, std::set<std::string>> names;  // of the conversation, by content
+    for (const Submitted& one : submitted_) {
+        names[one.content].insert(one.conversation);
     }
     std::map<std::string, std::size_t> last;
     for (const Row& row : server_.rows()) {
@@ -821,10 +825,11 @@ void Simulation::check_order() {
             problem("a row of nobody's");
             continue;
         }
-        if (left.contains(submitted_[entry->second].content)) {
+        const Submitted& one = submitted_[entry->second];
+        if (left.contains(one.content) || names[one.content].size() > 1) {
             continue;
         }
-        std::size_t& newest = last[submitted_[entry->second].conversation];
+        std::size_t& newest = last[one.conversation];
         // A record that waits for its kind of credential delays none.
         const bool allowed = scenario_.refuses_reading || scenario_.kind_changes > 0;
         if (entry->second < newest && !allowed) {
