@@ -2,13 +2,21 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
-#include "agentsight/options.hpp"
 #include "core/time.hpp"
 
 namespace agentsight::core {
+
+/// Lets a request go out until whoever gave it takes back all it has given: it has learnt
+/// something meanwhile (a hold, a new credential), and to make a connection takes its time.
+struct Permit {
+    std::shared_ptr<const std::uint64_t> withdrawals;  ///< counted by the giver; null: for ever
+    std::uint64_t given_at = 0;
+    bool is_withdrawn() const noexcept { return withdrawals && *withdrawals != given_at; }
+};
 
 /// One HTTP request of ours, without host and credential, which the transport adds.
 struct HttpRequest {
@@ -17,8 +25,7 @@ struct HttpRequest {
     std::string target;           ///< origin form without the endpoint's prefix: "/api/..."
     std::string body;             ///< JSON; empty for get
     std::string idempotency_key;  ///< the record's id; empty: none
-    /// Goes out under a credential of this kind or not at all; none: under any.
-    Credential::Kind kind = Credential::Kind::none;
+    Permit permit;                ///< asked for before the first byte goes out
     /// By how much the answer's body may exceed what the transport takes of any answer.
     std::size_t more_answer = 0;
 };
@@ -36,7 +43,7 @@ enum class Failure {
     cut,         ///< reset or end of file
     malformed,   ///< not HTTP, or not what a limit of ours allows (encoding, two lengths)
     too_large,   ///< header or body beyond the limit
-    aborted,     ///< we stopped it (close, suspend, another kind of credential)
+    aborted,     ///< we stopped it (close, suspend, a permit withdrawn)
 };
 
 /// What one exchange told us: facts, not judgements.

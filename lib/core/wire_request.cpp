@@ -88,10 +88,10 @@ HttpRequest get(std::string target) {
     return request;
 }
 
-/// "conversation=42" or "conversation_id=support-session-456"
+/// "conversation=42" or "conversation_id=support-session-456", as the server keeps it
 std::string conversation_filter(const ConversationKey& conversation) {
     return (conversation.is_number() ? "conversation=" : "conversation_id=") +
-           percent_encode(conversation.name());
+           percent_encode(strip(conversation.name()));
 }
 
 }  // namespace
@@ -139,7 +139,7 @@ HttpRequest list_feedbacks_request(const ConversationKey& conversation, UtcMs si
 }
 
 HttpRequest find_conversation_request(std::string_view business_id) {
-    return get("/api/conversations/?conversation_id=" + percent_encode(business_id) +
+    return get("/api/conversations/?conversation_id=" + percent_encode(strip(business_id)) +
                "&full=false&include_deleted=true&page_size=1");
 }
 

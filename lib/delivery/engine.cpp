@@ -138,7 +138,7 @@ void Engine::Impl::stop() {
     }
     now_ = store_.now();
     moment_ = store_.moment();
-    give_back_ready();
+    withdraw();
     flights_.clear();
     readings_.clear();
     if (!pending_.empty() || state_changed()) {
@@ -151,7 +151,7 @@ void Engine::Impl::set_credential(Credential::Kind kind) {
     policy_.kind = kind;
     ++credential_;
     now_ = store_.now();
-    give_back_other_kind();
+    withdraw();
     rung_ = true;
     if (kind == Credential::Kind::none) {
         hold_for_credential();
@@ -213,6 +213,10 @@ void Engine::Impl::submitted() noexcept {
 void Engine::Impl::pause(bool paused) {
     paused_ = paused;
     rung_ = rung_ || !paused;
+    if (paused) {
+        now_ = store_.now();
+        withdraw();
+    }
 }
 
 void Engine::Impl::full_speed(bool on) {

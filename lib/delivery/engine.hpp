@@ -22,6 +22,7 @@ enum class Mutant {
     match_known_ids,         ///< a row that another record owns is found again
     claim_after_send,        ///< what was claimed when the process died is taken for unsent
     one_look_at_once,        ///< not there at the first look: sent again
+    never_withdraw,          ///< what waits for its connection is sent whatever is learnt
 };
 
 /// What the decisions need to know of the options. Milliseconds.

@@ -91,6 +91,8 @@ void Engine::Impl::finished(std::uint64_t task, core::Evidence evidence) {
     moment_ = store_.moment();
     if (flight.kind == Task::Kind::connect) {
         connect_finished(flight, evidence);
+    } else if (evidence.failure == core::Failure::aborted && !evidence.request_written) {
+        not_sent(flight);
     } else if (flight.record) {
         note_exchange(evidence);
         send_finished(std::move(flight), evidence);
@@ -108,6 +110,18 @@ void Engine::Impl::finished(std::uint64_t task, core::Evidence evidence) {
         } else {
             read_finished(flight.conversation, evidence);
         }
+    }
+}
+
+/// We stopped it before the server could know of it: nothing happened.
+void Engine::Impl::not_sent(const Flight& flight) {
+    if (flight.record) {
+        give_back(*flight.record, now_);
+    } else if (!flight.conversation.empty()) {
+        readings_.erase(flight.conversation);
+        look_ = true;
+    } else if (!flight.probe) {
+        asked_time_ = false;
     }
 }
 
@@ -175,10 +189,6 @@ void Engine::Impl::settle(Settlement settlement) {
 
 void Engine::Impl::send_finished(Flight flight, const core::Evidence& evidence) {
     const outbox::ClaimedRecord& record = *flight.record;
-    if (!evidence.request_written && evidence.failure == core::Failure::aborted) {
-        give_back(record, now_);
-        return;
-    }
     Outcome outcome = classify(evidence, sent_of(record));
     const bool other_credential =
         flight.credential != credential_ &&
@@ -336,6 +346,7 @@ bool Engine::Impl::grace_is_over(const outbox::ClaimedRecord& record) {
 
 void Engine::Impl::not_found(const outbox::ClaimedRecord& record, Settlement& settlement) {
     settlement.counts_attempt = true;
+    bad_answers_.erase(record.key);  // the API works, and judged it
     if (policy_.not_found_grace_ms == 0 || grace_is_over(record)) {
         settlement.to = Settlement::To::dead;
         return;
@@ -363,21 +374,23 @@ void Engine::Impl::not_processed(const Flight& flight, const Outcome& outcome,
     }
 }
 
+Engine::Impl::BadAnswers& Engine::Impl::bad_answers_of(std::int64_t key) {
+    if (bad_answers_.size() >= remembered_bad_answers && !bad_answers_.contains(key)) {
+        bad_answers_.erase(bad_answers_.begin());  // its count goes on a little later
+    }
+    // Of what was delivered before it is known nothing follows.
+    return bad_answers_.try_emplace(key, BadAnswers{.deliveries = deliveries_}).first->second;
+}
+
 /// How many answers of one kind this record drew while others were delivered. Where
 /// nothing was delivered between, the answer is about everything and counts once.
 int Engine::Impl::judged_alone(const outbox::ClaimedRecord& record, int status) {
     const bool same =
         record.last_status && (*record.last_status == status ||
                                (is_server_error(record.last_status) && is_server_error(status)));
-    if (bad_answers_.size() >= remembered_bad_answers && !bad_answers_.contains(record.key)) {
-        bad_answers_.erase(bad_answers_.begin());  // its count goes on a little later
-    }
-    // Of what was delivered before it is known nothing follows.
-    const auto [entry, first] =
-        bad_answers_.try_emplace(record.key, BadAnswers{.deliveries = deliveries_});
-    BadAnswers& answers = entry->second;
+    BadAnswers& answers = bad_answers_of(record.key);
     const bool others_delivered = deliveries_ > answers.deliveries;
-    answers.strikes = others_delivered || first || !same ? 1 : answers.strikes + 1;
+    answers.strikes = others_delivered || !same ? 1 : answers.strikes + 1;
     answers.deliveries = deliveries_;
     if (!same) {
         return 1;
@@ -515,6 +528,7 @@ void Engine::Impl::unknown(const Flight& flight, const Outcome& outcome,
     if (evidence.failure == core::Failure::aborted) {
         return;  // it was we who stopped it
     }
+    ++bad_answers_of(flight.record->key).unknowns;
     ++unknowns_in_row_;
     const bool foreign_answer =
         evidence.failure == core::Failure::none && evidence.status != 0 && !outcome.server_error;
@@ -569,7 +583,7 @@ void Engine::Impl::hold_for_throttle(int status, const std::string& detail,
     if (holds_.enter_throttle(cause, {.told = binding, .until = until}, moment_)) {
         tell(event::Held{cause.reason, status, detail});
     }
-    give_back_ready();
+    withdraw();
 }
 
 /// The next probe is another record's: this one goes behind those that are due.
@@ -584,7 +598,7 @@ void Engine::Impl::hold(HoldReason reason, int status, const std::string& detail
         api_readable_ = false;
         tell(event::Held{reason, status, detail});
     }
-    give_back_ready();
+    withdraw();
 }
 
 void Engine::Impl::unhold(HoldReason reason, bool by_itself) {

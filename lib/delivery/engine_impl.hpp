@@ -2,6 +2,7 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -25,6 +26,7 @@ inline Sent sent_of(const outbox::ClaimedRecord& record) {
 class Engine::Impl {
   public:
     Impl(outbox::Store& store, Policy policy, core::Random& random);
+    ~Impl() { ++*withdrawals_; }
 
     void start();
     void stop();
@@ -112,11 +114,12 @@ class Engine::Impl {
     void start_connect(Step& step, Gate gate);
     void start_sends(Step& step, Gate gate);
     void start_reads(Step& step, Gate gate);
+    void launch(Step& step, core::HttpRequest request, Flight flight);
     void send(Step& step, outbox::ClaimedRecord record, bool probe);
     void read(Step& step, const std::string& conversation, OpenReading& look);
     void give_back(const outbox::ClaimedRecord& record, core::OutboxMs due);
     void give_back_ready();
-    void give_back_other_kind();
+    void withdraw();
     std::optional<core::OutboxMs> next_wake() const;
     core::UtcMs best_now() const;
     std::string collected_at(const outbox::ClaimedRecord& record) const;
@@ -129,6 +132,7 @@ class Engine::Impl {
     void store_failed(const Error& error);
 
     // engine_answers.cpp
+    void not_sent(const Flight& flight);
     void connect_finished(const Flight& flight, const core::Evidence& evidence);
     void send_finished(Flight flight, const core::Evidence& evidence);
     void delivered(const outbox::ClaimedRecord& record, Outcome& outcome, Settlement& settlement);
@@ -209,6 +213,7 @@ class Engine::Impl {
     // What is under way.
     std::uint64_t next_task_ = 1;
     std::map<std::uint64_t, Flight> flights_;
+    const std::shared_ptr<std::uint64_t> withdrawals_ = std::make_shared<std::uint64_t>(0);
     std::deque<outbox::ClaimedRecord> ready_;
     std::map<std::string, OpenReading> readings_;  ///< by conversation
     std::vector<Settlement> pending_;
@@ -232,7 +237,9 @@ class Engine::Impl {
     struct BadAnswers {
         std::uint64_t deliveries = 0;  ///< as many there were at the last
         int strikes = 0;               ///< the same in a row, with nothing delivered between
+        int unknowns = 0;              ///< outcomes in a row that nobody knows
     };
+    BadAnswers& bad_answers_of(std::int64_t key);
     std::unordered_map<std::int64_t, BadAnswers> bad_answers_;  ///< by key
     struct Missing {
         std::int64_t since = 0;  ///< boot time at which the server was first seen not to know it

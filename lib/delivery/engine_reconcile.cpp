@@ -209,12 +209,16 @@ bool Engine::Impl::control_is_seen(const Reading& reading) {
     });
 }
 
-/// One conversation may be known by two names, which the outbox keeps apart: then a row
-/// may be that of an equal feedback now under way under the other name.
+/// One conversation may be known by several names, which the outbox keeps apart: a number and a
+/// text, texts that differ by white space around them. Then a row may be that of an equal
+/// feedback now under way under another name.
 bool Engine::Impl::equal_record_is_in_flight(const Reading& reading) const {
     const auto equal = [](const outbox::ClaimedRecord& a, const outbox::ClaimedRecord& b) {
-        return a.feedback.conversation.is_number() != b.feedback.conversation.is_number() &&
-               a.feedback.sentiment == b.feedback.sentiment &&
+        const core::ConversationKey& one = a.feedback.conversation;
+        const core::ConversationKey& other = b.feedback.conversation;
+        const bool may_be_one = one.is_number() != other.is_number() ||
+                                core::strip(one.name()) == core::strip(other.name());
+        return one != other && may_be_one && a.feedback.sentiment == b.feedback.sentiment &&
                core::strip(a.feedback.comment) == core::strip(b.feedback.comment);
     };
     return std::ranges::any_of(flights_, [&](const auto& flight) {
@@ -322,10 +326,12 @@ void Engine::Impl::send_again(const outbox::ClaimedRecord& record, bool possible
     if (fails || record.attempts > 1) {
         // It will most likely fail again, and cost three looks again.
         const Backoff backoff{.base_ms = policy_.backoff_base_ms, .cap_ms = policy_.backoff_cap_ms};
-        const int beyond = record.attempts - server_errors_until_aside;
+        const auto answers = bad_answers_.find(record.key);
+        // Of its attempts these alone: what a 404 cost it says nothing about the server.
+        const int beyond = (answers == bad_answers_.end() ? 0 : answers->second.unknowns) -
+                           server_errors_until_aside;
         settlement.due += beyond < 0 ? full_jitter(backoff, record.attempts, random_)
                                      : half_jitter(rarely, beyond, random_);
-        const auto answers = bad_answers_.find(record.key);
         if (fails && answers != bad_answers_.end() &&
             answers->second.strikes >= server_errors_until_aside) {
             // Hours by now. The API answers reads, so this may be about this record, and

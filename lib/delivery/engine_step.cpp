@@ -87,7 +87,9 @@ void Engine::Impl::work(Step& step) {
     Gate now_open = gate();
     if (now_open == Gate::shut) {
         give_back_ready();
-        drop_idle_readings();
+    }
+    if (now_open != Gate::open) {
+        drop_idle_readings();  // going on with one would be a probe beside the probe
     }
     const bool due = next_due_ && *next_due_ <= now_;
     const bool claims = may_claim() && wanted_claims(now_open) > 0;
@@ -285,6 +287,7 @@ void Engine::Impl::adopt(outbox::DrainReply reply) {
     if (reply.control.person_hold != person_hold_) {
         person_hold_ = reply.control.person_hold;
         if (person_hold_) {
+            withdraw();
             tell(event::Held{HoldReason::person, 0, "held by a person"});
         } else {
             tell(event::Released{HoldReason::person});
@@ -328,20 +331,18 @@ void Engine::Impl::give_back_ready() {
     ready_.clear();
 }
 
-/// What was claimed for the credential before must not go out under this one.
-void Engine::Impl::give_back_other_kind() {
-    std::erase_if(ready_, [this](const outbox::ClaimedRecord& record) {
-        const bool fits = record.kind == Credential::Kind::none || record.kind == policy_.kind;
-        if (!fits) {
-            give_back(record, now_);
-        }
-        return !fits;
-    });
+/// Nothing that was claimed before this was learnt goes out any more, nor what still waits for
+/// its connection.
+void Engine::Impl::withdraw() {
+    *withdrawals_ += policy_.mutant == Mutant::never_withdraw ? 0 : 1;
+    give_back_ready();
 }
 
 void Engine::Impl::drop_idle_readings() {
     std::erase_if(readings_, [this](const auto& one) {
-        return !one.second.in_flight && (!one.second.probe || sending_stopped());
+        const bool may_go_on =
+            one.second.probe && !sending_stopped() && holds_.told().value_or(now_) <= now_;
+        return !one.second.in_flight && !may_go_on;
     });
 }
 
@@ -398,10 +399,7 @@ void Engine::Impl::start_time_ask(Step& step, Gate gate) {
         return;
     }
     asked_time_ = true;
-    Task task{.id = next_task_++, .kind = Task::Kind::send};
-    task.request = core::find_conversation_request("-");
-    flights_.emplace(task.id, Flight{.kind = Task::Kind::send});
-    step.start.push_back(std::move(task));
+    launch(step, core::find_conversation_request("-"), {});
 }
 
 /// Asks the API something harmless, to learn whether it is there at all.
@@ -412,11 +410,10 @@ void Engine::Impl::start_ask(Step& step, Gate gate) {
     if (gate != Gate::probe || !ask_ || !proven()) {
         return;
     }
-    Task task{.id = next_task_++, .kind = Task::Kind::send};
-    task.request = ask_->is_number() ? core::conversation_request(ask_->name())
-                                     : core::find_conversation_request(ask_->name());
-    flights_.emplace(task.id, Flight{.kind = Task::Kind::send, .probe = true});
-    step.start.push_back(std::move(task));
+    launch(step,
+           ask_->is_number() ? core::conversation_request(ask_->name())
+                             : core::find_conversation_request(ask_->name()),
+           {.probe = true});
 }
 
 void Engine::Impl::start_sends(Step& step, Gate gate) {
@@ -433,18 +430,23 @@ void Engine::Impl::start_sends(Step& step, Gate gate) {
 void Engine::Impl::send(Step& step, outbox::ClaimedRecord record, bool probe) {
     pacer_.sent(now_, random_);
     probe_record_next_ = false;
-    Task task{.id = next_task_++, .kind = Task::Kind::send};
-    task.request = core::create_request(route_, record.feedback, record.id, collected_at(record));
-    task.request.kind = record.kind;
-    task.record = record.key;
-    task.sent = sent_of(record);
-    Flight flight{.kind = Task::Kind::send,
-                  .probe = probe,
-                  .record = std::move(record),
-                  .route = route_,
-                  .credential = credential_};
+    core::HttpRequest request =
+        core::create_request(route_, record.feedback, record.id, collected_at(record));
+    Flight flight{.probe = probe, .record = std::move(record), .route = route_};
+    launch(step, std::move(request), std::move(flight));
+}
+
+void Engine::Impl::launch(Step& step, core::HttpRequest request, Flight flight) {
+    request.permit = {.withdrawals = withdrawals_, .given_at = *withdrawals_};
+    flight.credential = credential_;
+    Task& task = step.start.emplace_back();
+    task.id = next_task_++;
+    task.request = std::move(request);
+    if (flight.record) {
+        task.record = flight.record->key;
+        task.sent = sent_of(*flight.record);
+    }
     flights_.emplace(task.id, std::move(flight));
-    step.start.push_back(std::move(task));
 }
 
 bool Engine::Impl::read_wanted(Gate gate) const {
@@ -483,15 +485,9 @@ void Engine::Impl::start_reads(Step& step, Gate gate) {
 }
 
 void Engine::Impl::read(Step& step, const std::string& conversation, OpenReading& look) {
-    Task task{.id = next_task_++, .kind = Task::Kind::send};
-    task.request = look.reading.request();
     look.in_flight = true;
     probe_record_next_ = true;
-    flights_.emplace(task.id, Flight{.kind = Task::Kind::send,
-                                     .probe = look.probe,
-                                     .conversation = conversation,
-                                     .credential = credential_});
-    step.start.push_back(std::move(task));
+    launch(step, look.reading.request(), {.probe = look.probe, .conversation = conversation});
 }
 
 std::optional<core::OutboxMs> Engine::Impl::work_at() const {

@@ -16,13 +16,13 @@ namespace agentsight::delivery {
 /// generations show a conversation with its feedbacks.
 enum class ReadWay { list, conversation };
 
-/// One reading of one conversation's rows, page by page, for all its unknown records.
+/// One reading of one conversation's rows, page by page, for its unknown records.
 /// Sans I/O: request() says what to ask next, take() digests the answer.
 class Reading {
   public:
-    /// `records`: all unknown ones of the conversation, at least one, in the order
-    /// submitted. `lists_since`: a lower bound for the server's own filter, which only
-    /// saves pages; 0: none.
+    /// `records`: unknown ones of the conversation, at least one, in the order submitted; which
+    /// of several equal ones finds a row does not matter. `lists_since`: a lower bound for the
+    /// server's own filter, which only saves pages; 0: none.
     Reading(std::vector<outbox::ClaimedRecord> records, ReadWay way, core::UtcMs lists_since);
 
     core::HttpRequest request() const;

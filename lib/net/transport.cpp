@@ -55,7 +55,6 @@ class Transport::Impl {
     static asio::awaitable<Evidence> send(std::shared_ptr<Impl> self, core::HttpRequest request);
 
     void set_credential(const Credential& credential) {
-        kind_ = credential.kind();
         authorization_ = core::authorization(credential);
     }
     core::UtcMs trusted_time() const noexcept { return dialer_.trusted_time(); }
@@ -81,6 +80,7 @@ class Transport::Impl {
     void conclude(ConnectionPtr connection, bool all_written, Evidence& evidence);
     void blot_secrets(std::string& text, std::string_view authorization) const;
     void give_back(ConnectionPtr connection, std::int64_t allowance_ms);
+    void give_back_unused(ConnectionPtr connection);
     void rest() noexcept;
 
     const TransportOptions options_;
@@ -90,7 +90,6 @@ class Transport::Impl {
     const std::string host_header_;
     const std::string target_prefix_;
     const std::string proxy_authorization_;  ///< of every request; empty but for `forward`
-    Credential::Kind kind_;
     core::SecretText authorization_;
     bool shut_ = false;
 
@@ -119,7 +118,6 @@ Transport::Impl::Impl(asio::io_context& context, TransportOptions options, const
       target_prefix_((way_.kind == Way::Kind::forward ? options_.endpoint.origin() : "") +
                      options_.endpoint.path_prefix),
       proxy_authorization_(way_.kind == Way::Kind::forward ? proxy_authorization(way_.proxy) : ""),
-      kind_(options_.credential.kind()),
       authorization_(core::authorization(options_.credential)),
       watchdog_(context,
                 [this](SteadyTime now) { return std::min(turns_.look(now), pool_.look(now)); }),
@@ -172,11 +170,7 @@ asio::awaitable<Evidence> Transport::Impl::connect(std::shared_ptr<Impl> self) {
     if (self->may_send(evidence)) {
         ConnectionPtr connection = co_await self->acquire(turn, evidence);
         if (connection) {
-            // A proof of idleness does not make a connection younger.
-            const std::int64_t now = self->clock_.now().boot_ms;
-            const std::int64_t left =
-                connection->idle_until_ms > 0 ? connection->idle_until_ms - now : most_idle_ms;
-            self->give_back(std::move(connection), left);
+            self->give_back_unused(std::move(connection));
         }
     }
     evidence.ended = self->clock_.now();
@@ -227,9 +221,10 @@ asio::awaitable<void> Transport::Impl::exchange(ConnectionPtr& connection,
         turn.explain(evidence, whom_);
         co_return;
     }
-    if (request.kind != Credential::Kind::none && request.kind != kind_) {
-        // Replaced while this waited for its connection. A 401 would be the best that could come.
-        fail(evidence, Failure::aborted, "the credential is now one of another kind");
+    if (request.permit.is_withdrawn()) {
+        tie.reset();
+        give_back_unused(std::move(connection));
+        fail(evidence, Failure::aborted, "withdrawn before it was sent");
         co_return;
     }
     const core::SecretText authorization = authorization_;  // of this request, whatever comes
@@ -316,6 +311,12 @@ void Transport::Impl::give_back(ConnectionPtr connection, std::int64_t allowance
     if (!shut_) {
         pool_.give(std::move(connection), allowance_ms);
     }
+}
+
+/// To have been looked at does not make it younger.
+void Transport::Impl::give_back_unused(ConnectionPtr connection) {
+    const std::int64_t until = connection->idle_until_ms;
+    give_back(std::move(connection), until > 0 ? until - clock_.now().boot_ms : most_idle_ms);
 }
 
 // Stopping.

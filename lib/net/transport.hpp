@@ -68,7 +68,8 @@ class Transport {
 
     /// Makes one idle connection ready (a proven idle one counts): name, TCP, TLS.
     boost::asio::awaitable<core::Evidence> connect();
-    /// Exchanges `request`; on an idle connection that a peek proves alive, else a new one.
+    /// Exchanges `request`; on an idle connection that a peek proves alive, else a new one. Not
+    /// sent, and Failure::aborted, where its permit has been withdrawn once there is one.
     boost::asio::awaitable<core::Evidence> send(core::HttpRequest request);
 
     /// For requests sent from now on.

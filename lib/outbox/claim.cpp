@@ -50,7 +50,8 @@ Claimer::Found Claimer::step(unsigned source) {
         case 1:
             return next_of_kind();
         default:
-            return next_fresh();
+            // What was left for this kind stands before all that is fresh.
+            return next_of_kind() == Found::claimed ? Found::claimed : next_fresh();
     }
 }
 
@@ -96,11 +97,12 @@ Claimer::Found Claimer::next_retry() {
     return Found::nothing;
 }
 
+bool Claimer::has_left_of_kind() {
+    return request_.kind != Credential::Kind::none && tables_.ledger().other(request_.kind) > 0;
+}
+
 Claimer::Found Claimer::next_of_kind() {
-    if (request_.kind == Credential::Kind::none) {
-        return Found::nothing;
-    }
-    while (tables_.ledger().other(request_.kind) > 0) {
+    while (has_left_of_kind()) {
         std::optional<std::int64_t> key;
         {
             sqlite::Rows rows = tables_.database().query(
@@ -197,6 +199,9 @@ bool Claimer::is_first_fresh(const RowState& row) {
 }
 
 Claimer::Found Claimer::next_just_submitted() {
+    if (has_left_of_kind()) {
+        return Found::nothing;  // whose it would overtake cannot be seen
+    }
     if (!just_submitted_) {
         just_submitted_ = just_submitted();
     }
@@ -247,7 +252,7 @@ bool Claimer::candidates_left() {
     if (ledger.fresh_cursor < tables_.last_key() || due_retry()) {
         return true;
     }
-    return request_.kind != Credential::Kind::none && tables_.ledger().other(request_.kind) > 0;
+    return has_left_of_kind();
 }
 
 }  // namespace agentsight::outbox

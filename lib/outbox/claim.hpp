@@ -32,6 +32,7 @@ class Claimer {
 
     Found step(unsigned source);
     Found next_retry();
+    bool has_left_of_kind();
     Found next_of_kind();
     Found next_fresh();
     Found next_just_submitted();

@@ -173,21 +173,36 @@ void DrainJob::apply(Tables& tables) {
 
 void DrainJob::claim(Tables& tables) {
     Claimer claimer{tables, request_, memory_.rotation};
-    for (const std::int64_t key : tentative_) {
-        const auto row = read_row(tables.database(), key);
-        if (row && row->lane == Lane::claimed) {
-            reply.claimed.push_back(existing_claimed(tables.database(), key, tables.salt()));
-        }
-    }
-    tentative_.clear();
+    claim_again(tables);
     // While a person holds it nothing is claimed; that something waits is told all the same.
     if (!tables.ledger().control.person_hold) {
         for (ClaimedRecord& record : claimer.run()) {
-            tentative_.push_back(record.key);
+            memory_.tentative.push_back(record.key);
             reply.claimed.push_back(std::move(record));
         }
     }
-    reply.more = claimer.more();
+    reply.more = claimer.more() || reply.claimed.size() < memory_.tentative.size();
+}
+
+/// What an earlier run, or an earlier request that failed, has claimed all the same.
+void DrainJob::claim_again(Tables& tables) {
+    if (request_.claim == 0) {
+        return;  // nobody to tell
+    }
+    std::erase_if(memory_.tentative, [&](std::int64_t key) {
+        const auto row = read_row(tables.database(), key);
+        const bool claimed = row && row->lane == Lane::claimed;
+        if (claimed) {
+            reply.claimed.push_back(existing_claimed(tables.database(), key, tables.salt()));
+        }
+        return !claimed;
+    });
+}
+
+void DrainJob::committed() noexcept {
+    if (last_ && (request_.claim > 0 || fenced)) {
+        memory_.tentative.clear();  // told, or of another epoch
+    }
 }
 
 void DrainJob::settle(Tables& tables, const Settlement& settlement) {

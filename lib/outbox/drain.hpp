@@ -16,6 +16,9 @@ struct DrainMemory {
     unsigned rotation = 0;          ///< which source is asked first
     std::int64_t owned_origin = 0;  ///< where pruning of owned server ids goes on
     std::string owned_id;
+    /// Claimed by a commit whose outcome nobody knows, and not yet told to the drainer. Of this
+    /// epoch: told twice, a record would be sent twice.
+    std::vector<std::int64_t> tentative;
 };
 
 /// First step of a new drainer: fences the one before, makes its claims unknown.
@@ -35,6 +38,7 @@ class DrainJob final : public Job {
     DrainJob(const DrainRequest& request, std::span<const Settlement> settlements, bool last,
              std::int64_t epoch, DrainMemory& memory);
     void apply(Tables& tables) override;
+    void committed() noexcept override;
 
     DrainReply reply;
     bool fenced = false;  ///< another process has become the drainer
@@ -44,6 +48,7 @@ class DrainJob final : public Job {
     void keep_second_id(Tables& tables, const RowState& row, const Settlement& settlement);
     void deliver(Tables& tables, RowState& row, const Settlement& settlement);
     void claim(Tables& tables);
+    void claim_again(Tables& tables);
     void prune(Tables& tables);
     void prune_owned(Tables& tables, int budget);
 
@@ -52,7 +57,6 @@ class DrainJob final : public Job {
     bool last_;
     std::int64_t epoch_;
     DrainMemory& memory_;
-    std::vector<std::int64_t> tentative_;  ///< claimed by a run whose commit is in doubt
 };
 
 /// Makes a record delivered, whatever it was; false where another owns that server id.

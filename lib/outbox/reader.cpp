@@ -36,6 +36,8 @@ class Snapshot {
 
 /// How far back the history is searched for a row that must be visible on the server.
 constexpr int control_rows = 2048;
+/// Of one conversation: with the largest metadata 64 MiB.
+constexpr int unknowns_at_once = 256;
 
 bool is_broken(const Error& error) {
     return error.code() == errc::io_error || error.code() == errc::damaged ||
@@ -304,11 +306,13 @@ std::vector<ClaimedRecord> Reader::due_unknowns(std::size_t limit, core::OutboxM
 std::vector<ClaimedRecord> Reader::unknowns_of(const core::ConversationKey& conversation) {
     return read("read unknown records of", [&](sqlite::Database& database) {
         const Snapshot snapshot{database};
-        return whole(database, keys_of(database.query(
-                                   "SELECT key FROM record INDEXED BY open WHERE conversation = ?"
-                                   " AND lane = 5 AND "
-                                   "(lane = 1 OR lane = 3 OR lane = 4 OR lane = 5) ORDER BY turn",
-                                   conversation.value)));
+        return whole(database,
+                     keys_of(database.query(
+                         "SELECT key FROM (SELECT key, turn FROM record INDEXED BY open"
+                         " WHERE conversation = ? AND lane = 5 AND"
+                         " (lane = 1 OR lane = 3 OR lane = 4 OR lane = 5) ORDER BY due LIMIT ?)"
+                         " ORDER BY turn",
+                         conversation.value, unknowns_at_once)));
     });
 }
 

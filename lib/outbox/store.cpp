@@ -395,6 +395,7 @@ DrainState Store::begin_draining() {
     BeginJob job;
     impl_->run(job);
     impl_->epoch = job.epoch;
+    impl_->memory.tentative.clear();  // they are unknown now
     return std::move(job.state);
 }
 

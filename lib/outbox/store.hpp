@@ -82,7 +82,8 @@ class Store {
     DrainReply drain(DrainRequest request);
     /// Unknown records due by now, oldest due first; at most `limit`. Reads only.
     std::vector<ClaimedRecord> due_unknowns(std::size_t limit, bool ignore_due = false);
-    /// All records of a conversation that are unknown (not left), in the order submitted.
+    /// Records of a conversation that are unknown (not left), in the order submitted: of more
+    /// than 256, as a salvage may leave, those that are due first.
     std::vector<ClaimedRecord> unknowns_of(const core::ConversationKey& conversation);
     /// Which of these server ids of `origin` a record of ours owns.
     std::vector<std::string> owned(const std::string& origin, std::span<const std::string> ids);

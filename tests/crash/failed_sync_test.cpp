@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -162,6 +163,45 @@ TEST_CASE(
         CHECK(told == 1);
         CHECK(rows_of(bench, result.id) == 1);
     }
+}
+
+TEST_CASE("S6: what a failed drain has claimed all the same is told with the next claims, once") {
+    prefer_memory();
+    const TemporaryFolder folder;
+    Bench bench{folder / "live", {}, 7};
+    open_and_commit(bench, 8);
+    outbox::Store& store = *bench.store;
+    REQUIRE(store.try_become_drainer());
+    store.begin_draining();
+    outbox::DrainRequest request;
+    request.claim = 2;
+    request.kind = Credential::Kind::api_key;
+    request.origin = "https://api.example";
+    bench.disk.fault = [](const Operation& operation) {
+        return operation.call == Call::sync ? SQLITE_IOERR_FSYNC : SQLITE_OK;
+    };
+    for (int i = 0; i < 2; ++i) {
+        CHECK_THROWS_AS(store.drain(request), Error);
+    }
+    bench.disk.fault = nullptr;
+    const std::uint64_t in_doubt = store.status().claimed;
+    REQUIRE(in_doubt > 0);
+    request.claim = 0;
+    outbox::DrainReply reply = store.drain(request);
+    CHECK(reply.claimed.empty());  // asked for none
+    CHECK(reply.more);
+    request.claim = 2;
+    reply = store.drain(request);
+    CHECK(reply.claimed.size() >= in_doubt);
+    std::set<std::int64_t> told;
+    while (!reply.claimed.empty()) {
+        for (const outbox::ClaimedRecord& record : reply.claimed) {
+            CHECK(told.insert(record.key).second);
+        }
+        CHECK(store.status().claimed == told.size());
+        reply = store.drain(request);
+    }
+    CHECK_FALSE(reply.more);
 }
 
 TEST_CASE("S18: files that go in the middle of a commit, and cannot be made again for a while") {

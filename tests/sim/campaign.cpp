@@ -29,6 +29,9 @@ Mutant mutant_of(const std::string& name) {
     if (name == "one-look-at-once") {
         return Mutant::one_look_at_once;
     }
+    if (name == "never-withdraw") {
+        return Mutant::never_withdraw;
+    }
     std::fprintf(stderr, "no such mutant: %s\n", name.c_str());
     std::exit(2);
 }

@@ -99,6 +99,10 @@ Scenario::Scenario(std::uint64_t seed_given) : seed(seed_given) {
     if (on_crash_disk) {
         deaths += 1;
     }
+    // Drawn last, so that what was found in earlier worlds is found in them still.
+    longest_dial = one_in(2) ? between(random, 50, 6'000) : 0;
+    kind_changes = one_in(8) && !has_poison ? static_cast<int>(between(random, 1, 6)) : 0;
+    spaced_ids = one_in(8);
 }
 
 bool Scenario::active(Phase::Kind kind, Time at) const {
@@ -117,7 +121,8 @@ std::string Scenario::describe() const {
          << " skew " << device_skew / 1000 << (list_route ? "" : " old-read")
          << (refuses_reading ? " no-read" : "") << (has_poison ? " poison" : "")
          << (missing_conversation ? " missing" : "") << (two_processes ? " two" : "")
-         << (on_crash_disk ? " crash-disk" : "") << " controls " << controls
+         << (on_crash_disk ? " crash-disk" : "") << " controls " << controls << " dial "
+         << longest_dial << (spaced_ids ? " spaced" : "") << " kinds " << kind_changes
          << (full_speed ? " full" : "") << ";";
     for (const Phase& phase : phases) {
         text << ' ' << name(phase.kind) << '[' << phase.from / 1000 << ',' << phase.to / 1000

@@ -78,6 +78,9 @@ struct Scenario {
     bool missing_conversation = false;
     int controls = 0;            ///< what people and the system tell the library meanwhile
     bool two_processes = false;  ///< both submit, one drains, the other takes over
+    Time longest_dial = 0;       ///< of a request that has to make its connection first
+    bool spaced_ids = false;     ///< some ids have white space around them, which says nothing
+    int kind_changes = 0;        ///< the credential becomes one of the other kind, and back
 
     delivery::Policy policy;
 };

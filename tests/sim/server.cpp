@@ -96,11 +96,11 @@ int Server::arrivals(const std::string& record) const {
     return found == arrivals_.end() ? 0 : found->second;
 }
 
-Reply Server::handle(const core::HttpRequest& request, Time now) {
+Reply Server::handle(const core::HttpRequest& request, Credential::Kind kind, Time now) {
     if (auto reply = in_the_way(request, now)) {
         return *reply;
     }
-    return request.method == core::HttpRequest::Method::post ? post(request, now)
+    return request.method == core::HttpRequest::Method::post ? post(request, kind, now)
                                                              : get(request, now);
 }
 
@@ -160,7 +160,7 @@ Reply Server::moody(Time now) {
     return reply;
 }
 
-Reply Server::post(const core::HttpRequest& request, Time now) {
+Reply Server::post(const core::HttpRequest& request, Credential::Kind kind, Time now) {
     ++arrivals_[request.idempotency_key];
     const bool older = request.target == "/api/conversation-feedbacks/";
     if (scenario_.active(older ? Kind::old_route_gone : Kind::new_route_gone, now)) {
@@ -176,11 +176,13 @@ Reply Server::post(const core::HttpRequest& request, Time now) {
     Row row;
     row.id = static_cast<int>(rows_.size()) + 1;
     row.record = request.idempotency_key;
-    row.conversation = body.contains("conversation")
-                           ? "#" + std::to_string(body["conversation"].get<int>())
-                           : "=" + body["conversation_id"].get<std::string>();
+    row.conversation =
+        body.contains("conversation")
+            ? "#" + std::to_string(body["conversation"].get<int>())
+            : "=" + std::string{core::strip(body["conversation_id"].get<std::string>())};
     row.sentiment = body["sentiment"];
     row.comment = core::strip(body.value("comment", ""));
+    row.of_platform = kind == Credential::Kind::jwt;
     row.created = now + scenario_.database_skew;
     if (row.conversation.substr(1) == missing_conversation) {
         return error(404, "Not found.");
@@ -208,7 +210,7 @@ std::string Server::row_json(const Row& row, bool with_conversation) const {
     Json json{{"id", row.id},
               {"sentiment", row.sentiment},
               {"comment", row.comment},
-              {"source", "customer"},
+              {"source", row.of_platform ? "platform" : "customer"},
               {"created_at", core::iso8601(epoch + row.created)}};
     if (with_conversation) {
         json["conversation"] = std::stoi(database_id(row.conversation));

@@ -19,6 +19,7 @@ struct Row {
     std::string conversation;  ///< "=business id" or "#database id"
     std::string sentiment;
     std::string comment;  ///< stripped
+    bool of_platform = false;
     Time created = 0;
 };
 
@@ -36,7 +37,7 @@ class Server {
   public:
     Server(const Scenario& scenario, test::TestRandom& random);
 
-    Reply handle(const core::HttpRequest& request, Time now);
+    Reply handle(const core::HttpRequest& request, Credential::Kind kind, Time now);
     core::UtcMs date(Time now) const;
 
     const std::vector<Row>& rows() const { return rows_; }
@@ -49,7 +50,7 @@ class Server {
     static constexpr const char* missing_conversation = "nobody-knows";
 
   private:
-    Reply post(const core::HttpRequest& request, Time now);
+    Reply post(const core::HttpRequest& request, Credential::Kind kind, Time now);
     Reply moody(Time now);
     Reply get(const core::HttpRequest& request, Time now);
     Reply list(const std::map<std::string, std::string>& query, Time now);

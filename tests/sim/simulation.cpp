@@ -40,7 +40,9 @@ Simulation::Simulation(const Scenario& scenario, const std::filesystem::path& fo
       trace_(trace),
       random_(test::TestRandom{scenario.seed ^ 0x1111'1111}.next()),
       engine_random_(test::TestRandom{scenario.seed ^ 0x2222'2222}.next()),
-      server_(scenario_, random_) {
+      dial_random_(test::TestRandom{scenario.seed ^ 0x3333'3333}.next()),
+      server_(scenario_, random_),
+      kind_(scenario.policy.kind) {
     clock_.skew = scenario_.device_skew;
 }
 
@@ -82,9 +84,15 @@ void Simulation::submit(int number) {
     }
     outbox::Submission submission;
     submission.kind = random_.below(5) == 0 ? Credential::Kind::none : Credential::Kind::api_key;
+    if (scenario_.kind_changes > 0 && dial_random_.below(3) == 0) {
+        submission.kind = Credential::Kind::jwt;
+    }
     core::Feedback& feedback = submission.feedback;
     feedback.conversation = conversation_key(
         static_cast<int>(random_.below(static_cast<std::uint64_t>(scenario_.conversations))));
+    if (scenario_.spaced_ids && !feedback.conversation.is_number() && dial_random_.below(3) == 0) {
+        feedback.conversation.value += ' ';
+    }
     feedback.sentiment =
         static_cast<Sentiment>(random_.below(scenario_.different_comments > 1 ? 3 : 1));
     const auto comment = random_.below(static_cast<std::uint64_t>(scenario_.different_comments));
@@ -104,8 +112,10 @@ void Simulation::submit(int number) {
         feedback.metadata = R"({"rating":5})";
     }
     one.conversation = feedback.conversation.value;
-    one.content = feedback.conversation.value + "|" + std::string{to_string(feedback.sentiment)} +
-                  "|" + std::string{core::strip(feedback.comment)};
+    one.kind = submission.kind;
+    one.content = std::string{core::strip(feedback.conversation.value)} + "|" +
+                  std::string{to_string(feedback.sentiment)} + "|" +
+                  std::string{core::strip(feedback.comment)};
     if (disk_) {
         submission.id.emplace();
         for (auto& byte : submission.id->bytes) {
@@ -169,8 +179,13 @@ void Simulation::start_process() {
         problem("the drain lock was not free");
         return;
     }
-    engine_ = std::make_unique<delivery::Engine>(*store_, scenario_.policy, engine_random_);
+    delivery::Policy policy = scenario_.policy;
+    policy.kind = kind_;
+    engine_ = std::make_unique<delivery::Engine>(*store_, std::move(policy), engine_random_);
     engine_->start();
+    paused_ = false;
+    holds_.clear();
+    probing_.clear();
     fast_ = scenario_.full_speed;
     engine_->full_speed(fast_);
     not_before_ = not_before_committed_;
@@ -271,10 +286,10 @@ void Simulation::control(int what) {
     const Time soon = clock_.time + 1 + static_cast<Time>(random_.below(2 * minute));
     switch (what) {
         case 0:
-            engine_->pause(true);
+            pause(true);
             at(soon, [this] {
                 if (engine_) {
-                    engine_->pause(false);
+                    pause(false);
                     dirty_ = true;
                 }
             });
@@ -292,7 +307,7 @@ void Simulation::control(int what) {
             engine_->network_changed();
             break;
         case 4:
-            engine_->set_credential(scenario_.policy.kind);
+            engine_->set_credential(kind_);
             break;
         case 5:
             engine_->release();
@@ -305,6 +320,40 @@ void Simulation::control(int what) {
             engine_->resumed();
     }
     dirty_ = true;
+}
+
+void Simulation::pause(bool on) {
+    paused_ = on;
+    engine_->pause(on);
+}
+
+void Simulation::plan_kinds() {
+    for (int i = 0; i < scenario_.kind_changes; ++i) {
+        at(static_cast<Time>(
+               dial_random_.below(static_cast<std::uint64_t>(scenario_.faults_until))),
+           [this] {
+               set_kind(kind_ == Credential::Kind::jwt ? Credential::Kind::api_key
+                                                       : Credential::Kind::jwt);
+           });
+    }
+}
+
+void Simulation::set_kind(Credential::Kind kind) {
+    log(kind == Credential::Kind::jwt ? "the credential is a JWT" : "the credential is a key");
+    kind_ = kind;
+    if (engine_) {
+        engine_->set_credential(kind);
+        dirty_ = true;
+    }
+}
+
+/// What one kind could send is sent, at the end; now the other's.
+bool Simulation::turn_to_the_other_kind() {
+    if (scenario_.kind_changes == 0 || !engine_ || std::exchange(all_kinds_done_, true)) {
+        return false;
+    }
+    set_kind(kind_ == Credential::Kind::jwt ? Credential::Kind::api_key : Credential::Kind::jwt);
+    return true;
 }
 
 void Simulation::plan_deaths() {
@@ -338,10 +387,25 @@ void Simulation::step() {
     if (step.wake_at) {
         wake_at_ = clock_.time + std::max<Time>(*step.wake_at - store_->now(), 0);
     }
+    hear_events();
+    // Death between the claim's commit and the first byte.
+    if (!step.start.empty() && scenario_.deaths > 0 && clock_.time < scenario_.faults_until &&
+        chance(2)) {
+        kill_process(1 + static_cast<Time>(random_.below(2'000)), false);
+        return;
+    }
+    for (delivery::Task& task : step.start) {
+        start(std::move(task));
+    }
+}
+
+void Simulation::hear_events() {
     for (const agentsight::Event& event : engine_->take_events()) {
         if (const auto* held = std::get_if<event::Held>(&event)) {
+            holds_.insert(held->reason);
             log("held: " + std::string{to_string(held->reason)} + " " + held->detail);
         } else if (const auto* released = std::get_if<event::Released>(&event)) {
+            holds_.erase(released->reason);
             log("released: " + std::string{to_string(released->reason)});
         } else if (const auto* delivered = std::get_if<event::Delivered>(&event)) {
             log("delivered " + delivered->id + " as " + delivered->server_id);
@@ -354,15 +418,6 @@ void Simulation::step() {
             log("alarm " + alarm->detail);
         }
     }
-    // Death between the claim's commit and the first byte.
-    if (!step.start.empty() && scenario_.deaths > 0 && clock_.time < scenario_.faults_until &&
-        chance(2)) {
-        kill_process(1 + static_cast<Time>(random_.below(2'000)), false);
-        return;
-    }
-    for (delivery::Task& task : step.start) {
-        start(std::move(task));
-    }
 }
 
 void Simulation::start(delivery::Task task) {
@@ -371,11 +426,58 @@ void Simulation::start(delivery::Task task) {
         connect(task);
         return;
     }
+    const Time wait = dial();
+    if (wait == 0) {
+        write(task);
+        return;
+    }
+    at(clock_.time + wait, [this, process = process_, task = std::move(task)] {
+        if (process == process_ && engine_) {
+            write(task);
+        }
+    });
+}
+
+/// How long a request waits until its connection is there.
+Time Simulation::dial() {
+    const auto longest = static_cast<std::uint64_t>(scenario_.longest_dial);
+    return longest > 0 && dial_random_.below(3) == 0
+               ? static_cast<Time>(dial_random_.below(longest))
+               : 0;
+}
+
+void Simulation::write(const delivery::Task& task) {
+    if (task.request.permit.is_withdrawn()) {
+        log("withdrawn " + task.request.idempotency_key);
+        core::Evidence evidence;
+        evidence.failure = core::Failure::aborted;
+        evidence.began = clock_.now();
+        answer(process_, task.id, evidence);
+        return;
+    }
     ++(task.request.method == core::HttpRequest::Method::post ? result_.posts : result_.gets);
+    judge_gate(task);
+    exchange(task);
+}
+
+/// What the process knows at this moment binds it, whatever it knew when it decided to send.
+void Simulation::judge_gate(const delivery::Task& task) {
     if (clock_.time < not_before_) {
         problem("Retry-After undercut by " + std::to_string(not_before_ - clock_.time) + " ms");
     }
-    exchange(task);
+    if (paused_ || holds_.contains(HoldReason::person)) {
+        problem("sent though a person has stopped it");
+    }
+    if (!holds_.empty()) {
+        if (!probing_.empty()) {
+            problem("two probes at a time while held: " + std::string{to_string(*holds_.begin())});
+        }
+        probing_.insert(task.id);
+    }
+    const auto one = std::ranges::find(submitted_, task.request.idempotency_key, &Submitted::id);
+    if (one != submitted_.end() && one->kind != Credential::Kind::none && one->kind != kind_) {
+        problem(one->id + " went out under a credential of another kind");
+    }
 }
 
 void Simulation::connect(const delivery::Task& task) {
@@ -401,7 +503,9 @@ void Simulation::answer(std::uint64_t process, std::uint64_t task, core::Evidenc
     if (evidence.status == 401) {
         key_was_invalid_ = true;
     }
+    probing_.erase(task);
     engine_->finished(task, std::move(evidence));
+    hear_events();
     dirty_ = true;
     // Death between the answer and its settlement.
     if (scenario_.deaths > 0 && clock_.time < scenario_.faults_until && chance(3)) {
@@ -452,8 +556,8 @@ void Simulation::exchange(const delivery::Task& task) {
                     static_cast<Time>(random_.below(static_cast<std::uint64_t>(scenario_.late_by)))
               : 0);
     const auto reply = std::make_shared<Reply>();
-    at(applied, [this, reply, request = task.request] {
-        *reply = server_.handle(request, clock_.time);
+    at(applied, [this, reply, request = task.request, kind = kind_] {
+        *reply = server_.handle(request, kind, clock_.time);
         log("  server: " + std::to_string(reply->status) + " to " + request.target.substr(0, 30) +
             " " + request.idempotency_key + " " + (reply->status == 201 ? reply->body : ""));
     });
@@ -494,9 +598,9 @@ void Simulation::heal() {
     }
     store_->release();  // had a person held it, who then died with the device
     engine_->rung();
-    engine_->pause(false);
+    pause(false);
     if (key_was_invalid_) {
-        engine_->set_credential(scenario_.policy.kind);
+        engine_->set_credential(kind_);
     }
     if (random_.below(2) == 0) {
         engine_->network_changed();
@@ -550,9 +654,10 @@ Result Simulation::run() {
     plan_submits();
     plan_deaths();
     plan_controls();
+    plan_kinds();
     at(scenario_.faults_until, [this] { heal(); });
-    const Time deadline = scenario_.faults_until +
-                          (scenario_.has_poison ? drained_with_poison_within : drained_within);
+    Time deadline = scenario_.faults_until +
+                    (scenario_.has_poison ? drained_with_poison_within : drained_within);
     std::uint64_t steps_now = 0;
     Time steps_time = -1;
     Time looked_at = scenario_.faults_until;
@@ -571,7 +676,11 @@ Result Simulation::run() {
             next = events_.top().at;
         }
         if (!next || *next > deadline) {
-            break;
+            if (!turn_to_the_other_kind()) {
+                break;
+            }
+            deadline = clock_.time + drained_within;
+            continue;
         }
         if (scenario_.has_poison && clock_.time > scenario_.faults_until &&
             *next > looked_at + hour) {
@@ -697,13 +806,17 @@ void Simulation::check_rows(const Status& status) {
 void Simulation::check_order() {
     std::map<std::string, std::size_t> number;
     // Left to a person, they delayed nobody; a row may come whenever it likes, and which of two
-    // equal ones is whose nobody can tell.
+    // equal ones is whose nobody can tell, nor by two names of one conversation.
     std::set<std::string> left;
     for (std::size_t i = 0; i < submitted_.size(); ++i) {
         number[submitted_[i].id] = i;
         if (store_->state_of(submitted_[i].id) == RecordState::unknown) {
             left.insert(submitted_[i].content);
         }
+    }
+    std::map<std::string, std::set<std::string>> names;  // of the conversation, by content
+    for (const Submitted& one : submitted_) {
+        names[one.content].insert(one.conversation);
     }
     std::map<std::string, std::size_t> last;
     for (const Row& row : server_.rows()) {
@@ -712,12 +825,13 @@ void Simulation::check_order() {
             problem("a row of nobody's");
             continue;
         }
-        if (left.contains(submitted_[entry->second].content)) {
+        const Submitted& one = submitted_[entry->second];
+        if (left.contains(one.content) || names[one.content].size() > 1) {
             continue;
         }
-        std::size_t& newest = last[row.conversation];
-        // A record that a firewall would not let through stepped aside for the others.
-        const bool allowed = scenario_.refuses_reading || scenario_.has_poison;
+        std::size_t& newest = last[one.conversation];
+        // A record that waits for its kind of credential delays none.
+        const bool allowed = scenario_.refuses_reading || scenario_.kind_changes > 0;
         if (entry->second < newest && !allowed) {
             problem("out of order in " + row.conversation + ": " + row.record);
         }

@@ -69,6 +69,7 @@ class Simulation {
         std::string id;
         std::string content;  ///< what the server would show: equal for equal feedback
         std::string conversation;
+        Credential::Kind kind = Credential::Kind::none;
         bool may_die = false;
     };
     struct Plan;
@@ -84,6 +85,10 @@ class Simulation {
     void plan_deaths();
     void plan_controls();
     void control(int what);
+    void pause(bool on);
+    void plan_kinds();
+    void set_kind(Credential::Kind kind);
+    bool turn_to_the_other_kind();
     std::unique_ptr<outbox::Store> open_store();
     void open_follower();
     void submit(int number);
@@ -97,7 +102,11 @@ class Simulation {
     bool power_is_gone() const { return disk_ && disk_->is_dead(); }
     void act();
     void step();
+    void hear_events();
     void start(delivery::Task task);
+    Time dial();
+    void write(const delivery::Task& task);
+    void judge_gate(const delivery::Task& task);
     void connect(const delivery::Task& task);
     void exchange(const delivery::Task& task);
     void answer(std::uint64_t process, std::uint64_t task, core::Evidence evidence);
@@ -116,6 +125,7 @@ class Simulation {
     bool trace_;
     test::TestRandom random_;         // the world's
     test::TestRandom engine_random_;  // the library's
+    test::TestRandom dial_random_;    // the world's, of what was added to it later
     DeviceClock clock_;
     Server server_;
     Result result_;
@@ -138,6 +148,11 @@ class Simulation {
     Time not_before_ = 0;
     Time not_before_committed_ = 0;  ///< binds the next process too
     bool key_was_invalid_ = false;
+    Credential::Kind kind_ = Credential::Kind::none;  ///< of the credential there is now
+    bool all_kinds_done_ = false;
+    bool paused_ = false;
+    std::set<HoldReason> holds_;       ///< that this process has told of
+    std::set<std::uint64_t> probing_;  ///< its requests under way that were written meanwhile
     bool dirty_ = false;
 };
 

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "raw.hpp"
 #include "support.hpp"
@@ -224,6 +225,63 @@ TEST_CASE("a person's hold stops claims, not settling, and release ends it") {
     CHECK(reply.claimed.size() == 1);
     CHECK(reply.control.releases == 1);
     CHECK_FALSE(box->status().hold);
+}
+
+TEST_CASE("what was left for a credential of its kind stands before what is fresh") {
+    using Kind = Credential::Kind;
+    Outboxed box;
+    const auto submit = [&](const char* in, const char* comment, Kind kind) {
+        outbox::Submission given = submission(in, comment);
+        given.kind = kind;
+        box.submit(given);
+    };
+    const auto claim = [&](std::size_t count, Kind kind) {
+        outbox::DrainRequest request = box.request(count);
+        request.kind = kind;
+        return comments(box->drain(std::move(request)).claimed);
+    };
+    box.become_drainer();
+    submit("c1", "key 1", Kind::api_key);
+    submit("c2", "key 2", Kind::api_key);
+    CHECK(claim(1, Kind::jwt).empty());
+    submit("c", "jwt 1", Kind::jwt);
+    submit("c3", "key 3", Kind::api_key);
+    submit("c", "jwt 2", Kind::jwt);
+    CHECK(claim(1, Kind::api_key) == Words{"key 1"});
+    CHECK(claim(2, Kind::api_key).size() == 2);  // on the way "jwt 1" is left
+    const Words next = claim(1, Kind::jwt);
+    REQUIRE(next.size() == 1);
+    CHECK(next[0] == "jwt 1");
+}
+
+TEST_CASE("of very many unknown records of one conversation those due first are read") {
+    Outboxed box;
+    std::vector<outbox::Submission> many;
+    for (int i = 0; i < 300; ++i) {
+        many.push_back(submission("c1", std::to_string(i)));
+    }
+    box->submit_many(many);
+    box.become_drainer();
+    REQUIRE(box.claim(1).size() == 1);
+    box.store.reset();
+    std::fstream{box.options.path, std::ios::in | std::ios::out | std::ios::binary} << "garbage";
+    box.open();  // and salvaged: any of them may have been sent
+    box.become_drainer();
+    const auto first = box->unknowns_of(conversation("c1"));
+    REQUIRE(first.size() == 256);
+    outbox::DrainRequest later = box.request(0);
+    for (std::size_t i = 0; i < 200; ++i) {
+        Settlement& settlement = later.settlements.emplace_back();
+        settlement.key = first[i].key;
+        settlement.to = Settlement::To::unknown;
+        settlement.due = box->now() + 60'000;
+    }
+    box->drain(std::move(later));
+    const Words next = comments(box->unknowns_of(conversation("c1")));
+    REQUIRE(next.size() == 256);
+    for (int i = 200; i < 300; ++i) {
+        CHECK(std::ranges::count(next, std::to_string(i)) == 1);
+    }
 }
 
 TEST_CASE("P18: S7, F1: what a killed drainer had claimed is unknown to the next one") {

@@ -129,6 +129,9 @@ TEST_CASE("the list is asked for one conversation, newest first") {
         list_feedbacks_request(database, since_2024, 1, 10).target ==
         "/api/feedbacks/?conversation=42"
         "&created_at_after=2024-01-15T10%3A40%3A00.000Z&ordering=-created_at&page=1&page_size=10");
+    CHECK(list_feedbacks_request({"=\t a b "}, since_2024, 3).target ==
+          list_feedbacks_request({"=a b"}, since_2024, 3).target);
+    CHECK(find_conversation_request(" a b\n").target == find_conversation_request("a b").target);
     CHECK(find_conversation_request("a b").target ==
           "/api/conversations/?conversation_id=a%20b&full=false&include_deleted=true&page_size=1");
     CHECK(conversation_request("42").target == "/api/conversations/42/");

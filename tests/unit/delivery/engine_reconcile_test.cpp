@@ -70,6 +70,38 @@ TEST_CASE(
     CHECK(drain.store().status().possible_duplicates == 0);
 }
 
+TEST_CASE("what the server fails at alone is sent ever more rarely, and no 404 counts for it") {
+    Drain drain;
+    const std::string id = drain.submit();
+    drain.run();
+    const auto sent_again_after = [&] {
+        const std::int64_t began = drain.clock.now().boot_ms;
+        while (until_task(drain) && !is_post(drain.tasks[0])) {
+            is_get(drain.tasks[0]) ? drain.answer(drain.listed({})) : drain.connected();
+        }
+        REQUIRE_FALSE(drain.tasks.empty());
+        return drain.clock.now().boot_ms - began;
+    };
+    for (int i = 0; i < 40; ++i) {
+        drain.answer(Drain::reply(404, R"({"detail": "Not found."})"));
+        sent_again_after();
+    }
+    constexpr std::int64_t looks_ms = 200'000;
+    constexpr std::int64_t cap_ms = 300'000;
+    for (int i = 0; i < 15; ++i) {
+        CAPTURE(i);
+        drain.answer(Drain::html(500));
+        CHECK(sent_again_after() <= looks_ms + 3 * cap_ms);  // the hold's waits are in it
+    }
+    for (int i = 0; i < 8; ++i) {
+        drain.answer(Drain::html(500));
+        sent_again_after();
+    }
+    drain.answer(Drain::html(500));
+    CHECK(sent_again_after() >= 1'800'000);
+    CHECK(drain.store().get(id).attempts == 64);
+}
+
 TEST_CASE("a record whose process died between claim and settle is reconciled, not resent") {
     Drain drain;
     const std::string id = drain.submit();
@@ -205,6 +237,31 @@ TEST_CASE("a list that does not show a row known to be there proves nothing") {
     }
     CHECK(looks == 2);
     CHECK(is_post(drain.tasks[0]));
+}
+
+TEST_CASE("a row may be that of an equal feedback under way by another name of the conversation") {
+    for (const char* other_name : {"= c\t", "#7"}) {
+        CAPTURE(other_name);
+        Drain drain;
+        const std::string lost = drain.submit("=c");
+        const std::string other = drain.submit(other_name);
+        drain.run();
+        REQUIRE(drain.tasks.size() == 2);
+        drain.answer(Drain::failed(Failure::cut, true));
+        drain.clock.advance(2'500);
+        drain.steps();
+        REQUIRE(drain.tasks.size() == 2);
+        drain.engine().finished(drain.take(1).id, {});  // the connection
+        drain.steps();
+        REQUIRE(drain.tasks.size() == 2);
+        REQUIRE(is_get(drain.tasks[1]));
+        std::swap(drain.tasks[0], drain.tasks[1]);
+        drain.answer(drain.listed({drain.row(101)}));
+        drain.answer(drain.created());  // 101 is its row
+        drain.pass(100);
+        CHECK(drain.state(other) == RecordState::delivered);
+        CHECK(drain.state(lost) == RecordState::unknown);
+    }
 }
 
 TEST_CASE("where the list is gone the conversation itself is read") {

@@ -282,10 +282,10 @@ TEST_CASE("what is claimed is not sent under a credential of another kind") {
     }
     drain.run();
     REQUIRE(drain.tasks.size() == 4);
-    for (const Task& task : drain.tasks) {
-        CHECK(task.request.kind == Credential::Kind::api_key);
-    }
     drain.engine().set_credential(Credential::Kind::jwt);
+    for (const Task& task : drain.tasks) {
+        CHECK(task.request.permit.is_withdrawn());
+    }
     for (int i = 0; i < 3; ++i) {
         drain.answer(drain.created());
     }
@@ -474,6 +474,168 @@ TEST_CASE("where nobody may read, a record that is never answered is not sent fo
     CHECK(drain.store().get(id).left_to_person);
     CHECK(sent <= 10);
     CHECK(drain.store().status().possible_duplicates < 10);
+}
+
+/// Ends what has been withdrawn as the transport does; how many there were.
+int end_withdrawn(Drain& drain) {
+    int ended = 0;
+    for (std::size_t i = 0; i < drain.tasks.size();) {
+        if (!drain.tasks[i].request.permit.is_withdrawn()) {
+            ++i;
+            continue;
+        }
+        drain.engine().finished(drain.take(i).id, Drain::failed(Failure::aborted, false));
+        ++ended;
+    }
+    return ended;
+}
+
+TEST_CASE("what still waits for its connection when the outbox is held is not sent") {
+    Policy policy = Drain::usual();
+    policy.connections = 4;
+    Drain drain{policy};
+    const std::vector<std::string> ids = drain.submit_each(8);
+    drain.run();
+    REQUIRE(drain.tasks.size() == 4);
+    const auto untouched = [&](const std::string& id) {
+        const Record record = drain.store().get(id);
+        return record.state == RecordState::waiting && record.attempts == 0 &&
+               record.last_error.empty();
+    };
+    std::size_t asked = 0;
+    SUBCASE("by a server that says when to come back") {
+        core::Evidence later = Drain::reply(429, R"({"detail": "later"})");
+        later.retry_after = "30";
+        drain.answer(later);
+        asked = 1;
+        CHECK(end_withdrawn(drain) == 3);
+        drain.steps();
+        CHECK(drain.hold() == HoldReason::throttled);
+        CHECK(drain.tasks.empty());
+        drain.sleep();
+        REQUIRE(drain.tasks.size() == 1);
+        CHECK_FALSE(drain.tasks[0].request.permit.is_withdrawn());  // the probe
+    }
+    SUBCASE("by a refused credential") {
+        drain.answer(Drain::reply(401, R"({"detail": "Invalid API key."})"));
+        asked = 1;
+        CHECK(end_withdrawn(drain) == 3);
+        drain.steps();
+        CHECK(drain.hold() == HoldReason::credential_refused);
+    }
+    SUBCASE("by a person") {
+        drain.store().hold();
+        drain.engine().rung();
+        drain.step();
+        CHECK(end_withdrawn(drain) == 4);
+        drain.steps();
+        CHECK(drain.hold() == HoldReason::person);
+    }
+    SUBCASE("by a pause, and then sent at once") {
+        drain.engine().pause(true);
+        CHECK(end_withdrawn(drain) == 4);
+        drain.steps();
+        CHECK(drain.tasks.empty());
+        CHECK_FALSE(drain.hold().has_value());
+        drain.engine().pause(false);
+        drain.run();
+        CHECK(drain.tasks.size() == 4);
+        drain.tasks.clear();
+        drain.engine().pause(true);
+        drain.steps();
+        return;
+    }
+    SUBCASE("by another key of the same kind, and then sent at once") {
+        drain.engine().set_credential(Credential::Kind::api_key);
+        CHECK(end_withdrawn(drain) == 4);
+        drain.run();
+        REQUIRE(drain.tasks.size() == 4);
+        CHECK(drain.tasks[0].request.idempotency_key == ids[0]);  // still the first
+        return;
+    }
+    SUBCASE("by the end of its drainer") {
+        drain.engine().stop();
+        CHECK(end_withdrawn(drain) == 4);
+        return;
+    }
+    for (std::size_t i = asked; i < ids.size(); ++i) {
+        CAPTURE(i);
+        const bool probes =
+            !drain.tasks.empty() && drain.tasks[0].request.idempotency_key == ids[i];
+        CHECK((probes || untouched(ids[i])));
+    }
+}
+
+TEST_CASE("an older answer withdraws a probe that still waits for its connection") {
+    Policy policy = Drain::usual();
+    policy.connections = 4;
+    Drain drain{policy};
+    drain.submit_each(4);
+    drain.run();
+    REQUIRE(drain.tasks.size() == 4);
+    core::Evidence later = Drain::reply(429, R"({"detail": "later"})");
+    later.retry_after = "10";
+    drain.answer(later);
+    drain.sleep();
+    REQUIRE(drain.tasks.size() == 4);
+    REQUIRE(is_connect(drain.tasks[3]));
+    drain.engine().finished(drain.take(3).id, {});
+    drain.steps();
+    REQUIRE(drain.tasks.size() == 4);
+    const Task probe = drain.tasks[3];
+    REQUIRE(is_post(probe));
+    CHECK_FALSE(probe.request.permit.is_withdrawn());
+    later.retry_after = "100";
+    drain.answer(later);  // the second of the four, which had been written
+    CHECK(probe.request.permit.is_withdrawn());
+    CHECK(end_withdrawn(drain) == 3);
+    drain.steps();
+    CHECK(drain.tasks.empty());
+    REQUIRE(drain.wake_at.has_value());
+    CHECK(*drain.wake_at >= drain.store().now() + 90'000);
+}
+
+TEST_CASE("a reading that probes asks for no further page once the server has said when") {
+    Policy policy = Drain::usual();
+    policy.connections = 4;
+    Drain drain{policy};
+    drain.submit_each(4);
+    drain.run();
+    REQUIRE(drain.tasks.size() == 4);
+    for (int i = 0; i < 3; ++i) {
+        drain.answer(Drain::html(504));
+    }
+    CHECK(drain.hold() == HoldReason::outage);
+    drain.pass(60'000);
+    REQUIRE(drain.tasks.size() == 2);
+    REQUIRE(is_connect(drain.tasks[1]));
+    drain.engine().finished(drain.take(1).id, {});
+    drain.steps();
+    REQUIRE(drain.tasks.size() == 2);
+    REQUIRE(is_get(drain.tasks[1]));
+    core::Evidence later = Drain::reply(429, R"({"detail": "later"})");
+    later.retry_after = "100";
+    drain.answer(later);  // to the fourth
+    core::Evidence page = drain.listed({drain.row(1)});
+    page.body.replace(page.body.find("null"), 4, "\"http://inside/?page=2\"");
+    drain.answer(page);
+    CHECK(drain.tasks.empty());
+    CHECK(drain.hold() == HoldReason::throttled);
+}
+
+TEST_CASE("a question withdrawn says nothing about the link") {
+    Drain drain;
+    drain.clock.set_utc(1'000);  // 1970: it asks for the time first
+    drain.submit();
+    drain.run();
+    REQUIRE(drain.tasks.size() == 1);
+    REQUIRE(is_get(drain.tasks[0]));
+    drain.engine().set_credential(Credential::Kind::api_key);
+    CHECK(end_withdrawn(drain) == 1);
+    drain.run();
+    CHECK_FALSE(drain.hold().has_value());
+    REQUIRE(drain.tasks.size() == 1);
+    CHECK(is_get(drain.tasks[0]));  // and is asked again
 }
 
 TEST_CASE("an unpaid account is told apart") {

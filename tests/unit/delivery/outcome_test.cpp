@@ -123,6 +123,14 @@ TEST_CASE("H11: 408, 421 and 425 were not processed") {
     }
 }
 
+TEST_CASE("F7: a 201 that echoes another text is delivered all the same") {
+    const auto outcome = classify(
+        answer(201, R"({"id": 10, "sentiment": "positive", "comment": "as the server put it"})"),
+        {.sentiment = Sentiment::positive, .conversation = {"=c"}});
+    CHECK(outcome.what == Class::delivered);
+    CHECK(outcome.server_id == "10");
+}
+
 TEST_CASE("H10: 429 is throttled, with and without Retry-After") {
     CHECK(what(answer(429, R"({"detail": "Request was throttled."})")) == Class::throttled);
     CHECK(what(answer(429, "slow down", false)) == Class::throttled);

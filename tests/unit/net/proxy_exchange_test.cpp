@@ -161,6 +161,32 @@ TEST_CASE("https goes through a tunnel, and the proxy sees no key") {
     CHECK(has(proxy.requests()[1], "Api-Key ags_secret"));
 }
 
+TEST_CASE("a permit withdrawn while the tunnel is made: nothing is sent, and the tunnel is kept") {
+    TlsBench bench;
+    const auto withdrawals = std::make_shared<std::uint64_t>(0);
+    ScriptedServer proxy{bench.context, [&](Session& session) -> awaitable<void> {
+                             co_await session.request();
+                             ++*withdrawals;
+                             co_await session.write("HTTP/1.1 200 Connection established\r\n\r\n");
+                             ServerTls tls;
+                             tls.identity = &bench.identity;
+                             const bool secured = co_await session.secure(tls);
+                             CHECK(secured);
+                             co_await session.request();
+                             co_await session.write(answer(201, R"({"id":1})"));
+                         }};
+    Transport transport{bench.context, bench.options(proxy), bench.clock};
+    core::HttpRequest request = post();
+    request.permit = {.withdrawals = withdrawals};
+    const Evidence evidence = run(bench.context, transport.send(request));
+    CHECK(evidence.failure == Failure::aborted);
+    CHECK_FALSE(evidence.request_written);
+    CHECK(proxy.requests().size() == 1);
+    request.permit.given_at = *withdrawals;
+    CHECK(run(bench.context, transport.send(request)).status == 201);
+    CHECK(proxy.accepted() == 1);
+}
+
 TEST_CASE("what a proxy may answer to CONNECT instead") {
     struct Row {
         const char* what;
