@@ -15,6 +15,7 @@
 #include "agentsight/version.hpp"
 #include "c_options.hpp"
 #include "c_text.hpp"
+#include "core/throw_error.hpp"
 
 /// The handle of the C interface is the C++ object itself.
 struct agentsight_manager {
@@ -95,7 +96,7 @@ int guarded(const Message& message, Body&& body, Details* details = nullptr) noe
 }
 
 [[noreturn]] void refuse(const std::string& what) {
-    throw Error(errc::invalid_option, what);
+    core::throw_error(errc::invalid_option, what);
 }
 
 [[noreturn]] void refuse_null(const char* name) {

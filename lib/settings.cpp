@@ -9,6 +9,7 @@
 #include "agentsight/error.hpp"
 #include "core/credential.hpp"
 #include "core/text.hpp"
+#include "core/throw_error.hpp"
 #include "os/file.hpp"
 
 namespace agentsight {
@@ -17,8 +18,8 @@ namespace {
 using std::chrono::milliseconds;
 
 [[noreturn]] void refuse(std::string_view field, std::string_view rule) {
-    throw Error(errc::invalid_option,
-                "option " + std::string(field) + ' ' + std::string(rule) + ": set another value");
+    core::throw_error(errc::invalid_option, "option " + std::string(field) + ' ' +
+                                                std::string(rule) + ": set another value");
 }
 
 bool has_control_character(std::string_view text) {

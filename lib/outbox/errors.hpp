@@ -23,6 +23,10 @@ Error to_error(std::exception_ptr exception, std::string_view doing,
 /// Throws for a problem with the file or its folder; returns for `none`.
 void require_usable(os::PathProblem problem, const std::filesystem::path& path);
 
+/// Throws an Error that says "cannot `doing` 'path': `why_and_next`".
+[[noreturn]] void throw_cannot(std::string_view doing, const std::filesystem::path& path, errc code,
+                               std::string_view why_and_next);
+
 std::string quoted(const std::filesystem::path& path);
 
 }  // namespace agentsight::outbox

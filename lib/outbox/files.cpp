@@ -18,8 +18,7 @@ fs::path with_suffix(fs::path path, const char* suffix) {
 
 fs::path whole_path(const fs::path& path) {
     if (path.empty() || !path.has_filename()) {
-        throw Error{errc::unsafe_path,
-                    "cannot use " + quoted(path) + ": it names no file; give the outbox's path"};
+        throw_cannot("use", path, errc::unsafe_path, "it names no file; give the outbox's path");
     }
     return fs::absolute(path).lexically_normal();
 }

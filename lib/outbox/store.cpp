@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "core/throw_error.hpp"
 #include "os/lock_file.hpp"
 #include "os/no_fork.hpp"
 #include "os/process.hpp"
@@ -35,7 +36,7 @@ constexpr std::size_t settlements_a_commit = 32;
 core::Uuid parse_id(std::string_view id) {
     const auto parsed = core::Uuid::parse(id);
     if (!parsed) {
-        throw Error{errc::not_found, "no such record: an id is a UUID of 36 characters"};
+        core::throw_error(errc::not_found, "no such record: an id is a UUID of 36 characters");
     }
     return *parsed;
 }
@@ -89,8 +90,8 @@ class Store::Impl {
         }
         if (options.mode == OutboxMode::read_write && os::file_size(files.database) == 0 &&
             os::file_size(files.wal) == 0 && !salvage_is_pending(files)) {
-            throw Error{errc::no_such_file, "cannot use " + quoted(files.database) +
-                                                ": nothing was ever submitted to it"};
+            throw_cannot("use", files.database, errc::no_such_file,
+                         "nothing was ever submitted to it");
         }
         open_for_writing(is_newest);
     }
@@ -127,23 +128,23 @@ class Store::Impl {
     void be_present() {
         if (!presence.lock(os::LockFile::Range::presence, os::LockFile::Mode::shared,
                            options.busy_timeout)) {
-            throw Error{errc::busy, "cannot open " + quoted(files.database) +
-                                        ": another process is making or migrating it; try again"};
+            throw_cannot("open", files.database, errc::busy,
+                         "another process is making or migrating it; try again");
         }
     }
 
     void enter() const {
         if (os::fork_generation() != fork_generation) {
-            throw Error{errc::forked,
-                        "this outbox was opened before fork(); the child must open its own"};
+            core::throw_error(errc::forked,
+                              "this outbox was opened before fork(); the child must open its own");
         }
     }
 
     CommitQueue& writing() {
         enter();
         if (!queue) {
-            throw Error{errc::read_only, "cannot change " + quoted(files.database) +
-                                             ": it was opened to be read only"};
+            throw_cannot("change", files.database, errc::read_only,
+                         "it was opened to be read only");
         }
         return *queue;
     }
@@ -507,9 +508,10 @@ std::uint64_t Store::purge(core::UtcMs before) {
         position = job.reached;
     }
     if (!impl_->empty_log()) {
-        throw Error{errc::busy, "the records were purged from " + quoted(path()) +
-                                    ", but another program keeps an old state of it in use, and "
-                                    "so their text; end that, then purge again"};
+        core::throw_error(errc::busy,
+                          "the records were purged from " + quoted(path()) +
+                              ", but another program keeps an old state of it in use, and "
+                              "so their text; end that, then purge again");
     }
     return removed;
 }
@@ -546,8 +548,7 @@ void require_something_to_salvage(const std::filesystem::path& path) {
         throw to_error(std::make_exception_ptr(std::system_error{hidden}), "salvage", path);
     }
     if (!is_there && !salvage_is_pending(files)) {
-        throw Error{errc::no_such_file,
-                    "cannot salvage " + quoted(path) + ": it does not exist; check the path"};
+        throw_cannot("salvage", path, errc::no_such_file, "it does not exist; check the path");
     }
 }
 

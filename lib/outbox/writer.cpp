@@ -85,8 +85,8 @@ void Writer::unlock() noexcept {
 
 void Writer::open(Company company) {
     if (!lock(steady_clock::now() + options_.busy_timeout)) {
-        throw Error{errc::busy, "cannot open " + quoted(files_.database) +
-                                    ": another process holds its lock; try again"};
+        throw_cannot("open", files_.database, errc::busy,
+                     "another process holds its lock; try again");
     }
     try {
         const std::uint64_t wal = os::file_size(files_.wal);
@@ -121,9 +121,9 @@ void Writer::reopen() {
     if (options_.mode == OutboxMode::create) {
         connect_or_salvage();
     } else if (salvage_is_pending(files_)) {
-        throw Error{errc::damaged, "cannot use " + quoted(files_.database) +
-                                       ": it was damaged and is not yet salvaged; run "
-                                       "`agentsight-outbox salvage`"};
+        throw_cannot("use", files_.database, errc::damaged,
+                     "it was damaged and is not yet salvaged; run "
+                     "`agentsight-outbox salvage`");
     } else {
         connect();
     }
@@ -531,9 +531,8 @@ void Writer::after_telling() noexcept {
 template <class Work>
 void Writer::under_lock(std::string_view doing_what, Work work) {
     if (!lock(steady_clock::now() + options_.busy_timeout)) {
-        throw Error{errc::busy, "cannot " + std::string{doing_what} + " " +
-                                    quoted(files_.database) +
-                                    ": another process holds its lock; try again"};
+        throw_cannot(doing_what, files_.database, errc::busy,
+                     "another process holds its lock; try again");
     }
     try {
         work();
