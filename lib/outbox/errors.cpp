@@ -108,6 +108,10 @@ Error to_error(std::exception_ptr exception, std::string_view doing,
     }
 }
 
+void rethrow_as_error(std::string_view doing, const std::filesystem::path& path) {
+    throw to_error(std::current_exception(), doing, path);
+}
+
 void require_usable(os::PathProblem problem, const std::filesystem::path& path) {
     using os::PathProblem;
     const auto fail = [&](errc code, std::string_view why, std::string_view next) {

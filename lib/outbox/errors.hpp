@@ -20,6 +20,9 @@ Error to_error(const sqlite::Failure& failure, std::string_view doing,
 Error to_error(std::exception_ptr exception, std::string_view doing,
                const std::filesystem::path& path);
 
+/// Inside a catch: throws what it caught as an Error.
+[[noreturn]] void rethrow_as_error(std::string_view doing, const std::filesystem::path& path);
+
 /// Throws for a problem with the file or its folder; returns for `none`.
 void require_usable(os::PathProblem problem, const std::filesystem::path& path);
 

@@ -77,7 +77,7 @@ Files prepare_files(const StoreOptions& options) {
     try {
         return prepare(options);
     } catch (...) {
-        throw to_error(std::current_exception(), "use", options.path);
+        rethrow_as_error("use", options.path);
     }
 }
 

@@ -62,7 +62,7 @@ Ledger read_ledger(sqlite::Database& database) {
     Row from{rows};
     const Ledger ledger = ledger_from(from, salt_of(rows.bytes(0)));
     if (from.number() != checksum(ledger)) {
-        throw sqlite::Failure::damaged("the ledger is not as it was written");
+        sqlite::throw_damaged("the ledger is not as it was written");
     }
     return ledger;
 }

@@ -104,6 +104,15 @@ void Reader::connect() {
     identities_ = identities(files_);  // it may have made companions
 }
 
+void Reader::fail(const char* doing) {
+    const auto exception = std::current_exception();
+    const Error error = to_error(exception, doing, files_.database);
+    if (is_broken(error)) {
+        database_.close();  // a fresh look next time
+    }
+    throw error;
+}
+
 template <class Work>
 auto Reader::read(const char* doing, Work work) {
     const os::NoFork no_fork;  // before the mutex, as who resets this has it already
@@ -112,12 +121,7 @@ auto Reader::read(const char* doing, Work work) {
         connect();
         return work(database_);
     } catch (...) {
-        const auto exception = std::current_exception();
-        const Error error = to_error(exception, doing, files_.database);
-        if (is_broken(error)) {
-            database_.close();  // a fresh look next time
-        }
-        throw error;
+        fail(doing);
     }
 }
 

@@ -120,7 +120,7 @@ class Store::Impl {
                 be_present();
             }
         } catch (...) {
-            throw to_error(std::current_exception(), "open", files.database);
+            rethrow_as_error("open", files.database);
         }
         queue.emplace(*writer, options.on_work, options.on_event);
     }
@@ -173,16 +173,24 @@ class Store::Impl {
         try {
             return work(reader);
         } catch (const Error& error) {
-            const bool broken = error.code() == errc::damaged || error.code() == errc::no_such_file;
-            if (broken && options.mode != OutboxMode::create && salvage_ends()) {
-                return work(reader);
-            }
-            if (!broken || options.mode != OutboxMode::create) {
+            if (!is_worth_another_try(error)) {
                 throw;
             }
         }
-        queue->run_alone([this] { writer->examine(); });
+        mend();
         return work(reader);
+    }
+
+    bool is_worth_another_try(const Error& failed_read) const {
+        const bool broken =
+            failed_read.code() == errc::damaged || failed_read.code() == errc::no_such_file;
+        return broken && (options.mode == OutboxMode::create || salvage_ends());
+    }
+
+    void mend() {
+        if (options.mode == OutboxMode::create) {
+            queue->run_alone([this] { writer->examine(); });
+        }
     }
 
     void run(Job& job) {
@@ -261,7 +269,7 @@ class Store::Impl {
                 drain_lock.write_note(std::to_string(os::process_id()));
             }
         } catch (...) {
-            throw to_error(std::current_exception(), "lock", files.lock);
+            rethrow_as_error("lock", files.lock);
         }
         return drains;
     }

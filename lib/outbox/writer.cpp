@@ -528,8 +528,7 @@ void Writer::after_telling() noexcept {
     unlock();
 }
 
-template <class Work>
-void Writer::under_lock(std::string_view doing_what, Work work) {
+void Writer::under_lock(std::string_view doing_what, const std::function<void()>& work) {
     if (!lock(steady_clock::now() + options_.busy_timeout)) {
         throw_cannot(doing_what, files_.database, errc::busy,
                      "another process holds its lock; try again");
@@ -543,7 +542,7 @@ void Writer::under_lock(std::string_view doing_what, Work work) {
         throw to_error(failure, doing_what, files_.database);
     } catch (...) {
         unlock();
-        throw to_error(std::current_exception(), doing_what, files_.database);
+        rethrow_as_error(doing_what, files_.database);
     }
 }
 

@@ -110,7 +110,7 @@ void Database::configure(const OpenOptions& options) {
     } catch (const Failure& failure) {
         if (failure.trouble() == Trouble::other) {
             // They are sound, so the file is not: its header names a format that there is not.
-            throw Failure::damaged(failure.what());
+            throw_damaged(failure.what());
         }
         throw;
     }
