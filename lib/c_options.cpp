@@ -22,8 +22,8 @@ using Json = nlohmann::json;
 constexpr std::size_t max_options_bytes = 64 * 1024;
 
 [[noreturn]] void refuse(std::string_view name, std::string_view rule) {
-    core::throw_error(errc::invalid_option, "option " + core::printable(name, 60) + ' ' +
-                                                std::string(rule) + ": set another value");
+    core::throw_error(errc::invalid_option, core::joined({"option ", core::printable(name, 60), " ",
+                                                          rule, ": set another value"}));
 }
 
 std::string text_of(std::string_view name, const Json& value) {
@@ -65,7 +65,7 @@ Enum choice_of(std::string_view name, const Json& value,
         if (value.is_string() && value.get_ref<const std::string&>() == word) {
             return choice;
         }
-        names += (names.empty() ? "\"" : ", \"") + std::string(word) + '"';
+        names += core::joined({names.empty() ? "\"" : ", \"", word, "\""});
     }
     refuse(name, "must be one of " + names);
 }

@@ -47,10 +47,10 @@ core::Evidence exchange(const Settings& settings, core::HttpRequest request) {
 }
 
 [[noreturn]] void fail(const core::Evidence& evidence) {
-    const std::string doing = "fetching a conversation: ";
+    constexpr std::string_view doing = "fetching a conversation: ";
     if (evidence.failure != core::Failure::none) {
-        core::throw_error(errc::network,
-                          doing + "no answer (" + evidence.detail + "): try again later");
+        core::throw_error(errc::network, core::joined({doing, "no answer (", evidence.detail,
+                                                       "): try again later"}));
     }
     std::string words;
     const bool api = evidence.json && core::parse_api_error(evidence.body, words);
@@ -62,8 +62,8 @@ core::Evidence exchange(const Settings& settings, core::HttpRequest request) {
     } else if (evidence.status == 404 && api) {
         code = errc::not_found;
     }
-    Error error(code, doing + "the server answered " + std::to_string(evidence.status) +
-                          (words.empty() ? "" : " (" + words + ')'));
+    Error error(code, core::joined({doing, "the server answered ", std::to_string(evidence.status),
+                                    words.empty() ? "" : " (", words, words.empty() ? "" : ")"}));
     error.with_response(evidence.status, evidence.body);
     throw error;
 }
