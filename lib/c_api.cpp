@@ -15,6 +15,8 @@
 #include "agentsight/version.hpp"
 #include "c_options.hpp"
 #include "c_text.hpp"
+#include "core/text.hpp"
+#include "core/throw_error.hpp"
 
 /// The handle of the C interface is the C++ object itself.
 struct agentsight_manager {
@@ -94,12 +96,12 @@ int guarded(const Message& message, Body&& body, Details* details = nullptr) noe
     }
 }
 
-[[noreturn]] void refuse(const std::string& what) {
-    throw Error(errc::invalid_option, what);
+[[noreturn]] void refuse(std::string_view what) {
+    core::throw_error(errc::invalid_option, what);
 }
 
 [[noreturn]] void refuse_null(const char* name) {
-    refuse(std::string("the argument ") + name + " is NULL: give one");
+    refuse(core::joined({"the argument ", name, " is NULL: give one"}));
 }
 
 template <class T>
@@ -124,13 +126,13 @@ template <class Struct>
 Struct sized_copy(const Struct& given, const char* name) {
     const std::size_t size = given.struct_size;
     if (size < sizeof(std::size_t) || size > 4096) {
-        refuse(std::string("struct_size of ") + name + " is not its size: set it to sizeof");
+        refuse(core::joined({"struct_size of ", name, " is not its size: set it to sizeof"}));
     }
     const char* const bytes = reinterpret_cast<const char*>(&given);
     for (std::size_t i = sizeof(Struct); i < size; ++i) {
         if (bytes[i] != 0) {
-            refuse(std::string(name) +
-                   " has a member that this version of the library does not know: update it");
+            refuse(core::joined(
+                {name, " has a member that this version of the library does not know: update it"}));
         }
     }
     Struct copy{};

@@ -11,6 +11,7 @@
 #include "core/json_tree.hpp"
 #include "core/metadata.hpp"
 #include "core/text.hpp"
+#include "core/throw_error.hpp"
 
 namespace agentsight {
 namespace {
@@ -21,8 +22,8 @@ using Json = nlohmann::json;
 constexpr std::size_t max_options_bytes = 64 * 1024;
 
 [[noreturn]] void refuse(std::string_view name, std::string_view rule) {
-    throw Error(errc::invalid_option, "option " + core::printable(name, 60) + ' ' +
-                                          std::string(rule) + ": set another value");
+    core::throw_error(errc::invalid_option, core::joined({"option ", core::printable(name, 60), " ",
+                                                          rule, ": set another value"}));
 }
 
 std::string text_of(std::string_view name, const Json& value) {
@@ -64,7 +65,7 @@ Enum choice_of(std::string_view name, const Json& value,
         if (value.is_string() && value.get_ref<const std::string&>() == word) {
             return choice;
         }
-        names += (names.empty() ? "\"" : ", \"") + std::string(word) + '"';
+        names += core::joined({names.empty() ? "\"" : ", \"", word, "\""});
     }
     refuse(name, "must be one of " + names);
 }
@@ -190,9 +191,10 @@ Options options_from_json(std::string_view json) {
     // The same rules as for metadata: UTF-8, no name twice, a bounded depth.
     std::string text;
     if (const std::error_code problem = core::compact_metadata(json, max_options_bytes, text)) {
-        throw Error(errc::invalid_option,
-                    "the options are not a JSON object (as text, UTF-8, each name once, at most "
-                    "64 KiB): set others");
+        core::throw_error(
+            errc::invalid_option,
+            "the options are not a JSON object (as text, UTF-8, each name once, at most "
+            "64 KiB): set others");
     }
     if (text.empty()) {
         return options;

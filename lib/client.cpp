@@ -8,6 +8,7 @@
 
 #include "core/json_tree.hpp"
 #include "core/text.hpp"
+#include "core/throw_error.hpp"
 #include "core/wire.hpp"
 #include "net/transport.hpp"
 #include "os/clock.hpp"
@@ -46,9 +47,10 @@ core::Evidence exchange(const Settings& settings, core::HttpRequest request) {
 }
 
 [[noreturn]] void fail(const core::Evidence& evidence) {
-    const std::string doing = "fetching a conversation: ";
+    constexpr std::string_view doing = "fetching a conversation: ";
     if (evidence.failure != core::Failure::none) {
-        throw Error(errc::network, doing + "no answer (" + evidence.detail + "): try again later");
+        core::throw_error(errc::network, core::joined({doing, "no answer (", evidence.detail,
+                                                       "): try again later"}));
     }
     std::string words;
     const bool api = evidence.json && core::parse_api_error(evidence.body, words);
@@ -60,8 +62,8 @@ core::Evidence exchange(const Settings& settings, core::HttpRequest request) {
     } else if (evidence.status == 404 && api) {
         code = errc::not_found;
     }
-    Error error(code, doing + "the server answered " + std::to_string(evidence.status) +
-                          (words.empty() ? "" : " (" + words + ')'));
+    Error error(code, core::joined({doing, "the server answered ", std::to_string(evidence.status),
+                                    words.empty() ? "" : " (", words, words.empty() ? "" : ")"}));
     error.with_response(evidence.status, evidence.body);
     throw error;
 }
@@ -83,9 +85,9 @@ class Client::Impl {
     std::string fetch(const ConversationRef& conversation) const {
         check(conversation);
         if (settings_.options.credential.kind() == Credential::Kind::none) {
-            throw Error(errc::no_credential,
-                        "fetching a conversation: no credential: set Options::credential or "
-                        "AGENTSIGHT_API_KEY");
+            core::throw_error(errc::no_credential,
+                              "fetching a conversation: no credential: set Options::credential or "
+                              "AGENTSIGHT_API_KEY");
         }
         const std::string id = conversation.is_number() ? std::to_string(conversation.number())
                                                         : find(conversation.text());
@@ -102,7 +104,8 @@ class Client::Impl {
         const core::FeedbackInput input{conversation, Sentiment::neutral, std::nullopt, {}, {}};
         core::Feedback ignored;
         if (const std::error_code problem = core::validate(input, {}, ignored)) {
-            throw Error(static_cast<errc>(problem.value()), core::validation_message(problem));
+            core::throw_error(static_cast<errc>(problem.value()),
+                              core::validation_message(problem));
         }
     }
 
@@ -123,8 +126,8 @@ class Client::Impl {
             fail_unexpected(answer);
         }
         if (found->empty()) {
-            throw Error(errc::not_found,
-                        "fetching a conversation: the server knows none of this id");
+            core::throw_error(errc::not_found,
+                              "fetching a conversation: the server knows none of this id");
         }
         return *found;
     }

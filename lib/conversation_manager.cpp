@@ -8,6 +8,7 @@
 
 #include "core/credential.hpp"
 #include "core/feedback.hpp"
+#include "core/throw_error.hpp"
 #include "core/uuid.hpp"
 #include "net/tls_library.hpp"
 #include "os/clock.hpp"
@@ -90,11 +91,11 @@ class ConversationManager::Impl {
 
     void check_usable() const {
         if (os::fork_generation() != fork_generation_) {
-            throw Error(errc::forked,
-                        "using a manager made before fork: make a new one in the child");
+            core::throw_error(errc::forked,
+                              "using a manager made before fork: make a new one in the child");
         }
         if (closed_) {
-            throw Error(errc::closed, "using a manager that has been closed: make a new one");
+            core::throw_error(errc::closed, "using a manager that has been closed: make a new one");
         }
     }
 
@@ -128,7 +129,7 @@ class ConversationManager::Impl {
             result.id.append_text(receipt.id);
         }
         if (result.error) {
-            throw Error(static_cast<errc>(result.error.value()), result.message, receipt.id);
+            core::throw_error(static_cast<errc>(result.error.value()), result.message, receipt.id);
         }
         if (result.stored && relay_->listens()) {
             relay_->log_submitted(receipt.id);
@@ -186,7 +187,7 @@ class ConversationManager::Impl {
 
     void set_credential(Credential credential) {
         if (std::optional<std::string> problem = core::credential_problem(credential)) {
-            throw Error(errc::invalid_option, "the credential " + *problem);
+            core::throw_error(errc::invalid_option, "the credential " + *problem);
         }
         kind_ = credential.kind();
         worker_->set_credential(std::move(credential));
@@ -205,8 +206,8 @@ class ConversationManager::Impl {
   private:
     [[noreturn]] static void refuse(std::error_code problem, const core::ValidationLimits& limits,
                                     const std::string& id) {
-        throw Error(static_cast<errc>(problem.value()), core::validation_message(problem, limits),
-                    id);
+        core::throw_error(static_cast<errc>(problem.value()),
+                          core::validation_message(problem, limits), id);
     }
 
     Settings settings_;

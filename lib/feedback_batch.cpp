@@ -4,13 +4,15 @@
 
 #include "core/masking.hpp"
 #include "core/text.hpp"
+#include "core/throw_error.hpp"
 #include "core/uuid.hpp"
 
 namespace agentsight {
 
 outbox::Submission prepared(const ImportedFeedback& given, const core::ValidationLimits& limits) {
     const auto refuse = [&](std::error_code problem) {
-        throw Error(static_cast<errc>(problem.value()), core::validation_message(problem, limits));
+        core::throw_error(static_cast<errc>(problem.value()),
+                          core::validation_message(problem, limits));
     };
     const Feedback& feedback = given.feedback;
     outbox::Submission submission;

@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "agentsight/outbox.hpp"
+#include "core/throw_error.hpp"
 #include "feedback_batch.hpp"
 #include "os/bell.hpp"
 #include "os/clock.hpp"
@@ -45,8 +46,8 @@ class Outbox::Impl {
     Receipt submit(const Feedback& feedback) {
         SubmitOutcome outcome = to_outcome(store_.submit(prepared({feedback}, limits_)));
         if (outcome.error) {
-            throw Error(static_cast<errc>(outcome.error.value()), outcome.message,
-                        outcome.receipt.id);
+            core::throw_error(static_cast<errc>(outcome.error.value()), outcome.message,
+                              outcome.receipt.id);
         }
         return std::move(outcome.receipt);
     }

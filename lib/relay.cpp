@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/text.hpp"
+
 namespace agentsight {
 namespace {
 
@@ -12,9 +14,10 @@ struct Line {
 
 std::string with_answer(std::string text, int status, const std::string& detail) {
     if (status != 0) {
-        text += " (" + std::to_string(status) + (detail.empty() ? "" : " " + detail) + ')';
+        text +=
+            core::joined({" (", std::to_string(status), detail.empty() ? "" : " ", detail, ")"});
     } else if (!detail.empty()) {
-        text += " (" + detail + ')';
+        text += core::joined({" (", detail, ")"});
     }
     return text;
 }
@@ -22,29 +25,31 @@ std::string with_answer(std::string text, int status, const std::string& detail)
 /// The log's words for an event; they hold ids and the server's words, never feedback text.
 struct Describe {
     Line operator()(const event::Submitted& e) const {
-        return {LogLevel::debug, "record " + e.id + " submitted"};
+        return {LogLevel::debug, core::joined({"record ", e.id, " submitted"})};
     }
     Line operator()(const event::Delivered& e) const {
-        return {LogLevel::debug, "record " + e.id + " delivered as " + e.server_id};
+        return {LogLevel::debug, core::joined({"record ", e.id, " delivered as ", e.server_id})};
     }
     Line operator()(const event::AttemptFailed& e) const {
-        return {LogLevel::info,
-                with_answer("attempt for record " + e.id + " failed", e.status, e.detail)};
+        return {LogLevel::info, with_answer(core::joined({"attempt for record ", e.id, " failed"}),
+                                            e.status, e.detail)};
     }
     Line operator()(const event::Held& e) const {
-        return {LogLevel::warning, with_answer("outbox holds: " + std::string(to_string(e.reason)),
-                                               e.status, e.detail)};
+        return {
+            LogLevel::warning,
+            with_answer(core::joined({"outbox holds: ", to_string(e.reason)}), e.status, e.detail)};
     }
     Line operator()(const event::Released& e) const {
-        return {LogLevel::info, "hold ended: " + std::string(to_string(e.reason))};
+        return {LogLevel::info, core::joined({"hold ended: ", to_string(e.reason)})};
     }
     Line operator()(const event::DeadLetter& e) const {
-        return {LogLevel::warning,
-                with_answer("record " + e.id + " is a dead letter", e.status, e.detail)};
+        return {LogLevel::warning, with_answer(core::joined({"record ", e.id, " is a dead letter"}),
+                                               e.status, e.detail)};
     }
     Line operator()(const event::Salvaged& e) const {
-        return {LogLevel::error, "outbox was damaged: " + std::to_string(e.rescued) +
-                                     " records rescued, the damaged file is kept as " + e.moved_to};
+        return {LogLevel::error,
+                core::joined({"outbox was damaged: ", std::to_string(e.rescued),
+                              " records rescued, the damaged file is kept as ", e.moved_to})};
     }
     Line operator()(const event::Dropped& e) const {
         return {LogLevel::warning,

@@ -9,6 +9,7 @@
 #include "agentsight/error.hpp"
 #include "core/credential.hpp"
 #include "core/text.hpp"
+#include "core/throw_error.hpp"
 #include "os/file.hpp"
 
 namespace agentsight {
@@ -17,8 +18,8 @@ namespace {
 using std::chrono::milliseconds;
 
 [[noreturn]] void refuse(std::string_view field, std::string_view rule) {
-    throw Error(errc::invalid_option,
-                "option " + std::string(field) + ' ' + std::string(rule) + ": set another value");
+    core::throw_error(errc::invalid_option,
+                      core::joined({"option ", field, " ", rule, ": set another value"}));
 }
 
 bool has_control_character(std::string_view text) {
@@ -33,15 +34,16 @@ bool has_control_character(std::string_view text) {
 void require_range(std::string_view field, milliseconds value, milliseconds low,
                    milliseconds high) {
     if (value < low || value > high) {
-        refuse(field, "must be between " + std::to_string(low.count()) + " ms and " +
-                          std::to_string(high.count()) + " ms");
+        refuse(field, core::joined({"must be between ", std::to_string(low.count()), " ms and ",
+                                    std::to_string(high.count()), " ms"}));
     }
 }
 
 void require_range(std::string_view field, std::uint64_t value, std::uint64_t low,
                    std::uint64_t high) {
     if (value < low || value > high) {
-        refuse(field, "must be between " + std::to_string(low) + " and " + std::to_string(high));
+        refuse(field, core::joined({"must be between ", std::to_string(low), " and ",
+                                    std::to_string(high)}));
     }
 }
 
@@ -71,7 +73,7 @@ core::Url resolve_endpoint(Options& options) {
     std::optional<core::Url> url =
         core::parse_url(options.endpoint, core::UserInfo::refused, problem);
     if (!url) {
-        refuse("endpoint", "is not an http or https URL (it " + problem + ')');
+        refuse("endpoint", core::joined({"is not an http or https URL (it ", problem, ")"}));
     }
     return *std::move(url);
 }
@@ -82,7 +84,7 @@ void check_proxy(const std::string& proxy) {
     }
     std::string problem;
     if (!core::parse_url(proxy, core::UserInfo::allowed, problem)) {
-        refuse("proxy", "is not an http URL or \"direct\" (it " + problem + ')');
+        refuse("proxy", core::joined({"is not an http URL or \"direct\" (it ", problem, ")"}));
     }
 }
 

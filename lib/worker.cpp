@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "agentsight/error.hpp"
+#include "core/throw_error.hpp"
 #include "os/process.hpp"
 #include "worker_thread.hpp"
 
@@ -71,7 +72,7 @@ bool Worker::enqueue(QueuedSubmit& submit) {
     {
         const std::lock_guard lock(mutex_);
         if (closed_) {
-            throw Error(errc::closed, "submitting feedback: the manager has been closed");
+            core::throw_error(errc::closed, "submitting feedback: the manager has been closed");
         }
         if (submits_.size() >= max_queued_submits) {
             return false;

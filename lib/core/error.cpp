@@ -7,6 +7,7 @@
 #include "agentsight/events.hpp"
 #include "agentsight/feedback.hpp"
 #include "core/feedback.hpp"
+#include "core/throw_error.hpp"
 
 namespace agentsight {
 
@@ -130,6 +131,10 @@ Error& Error::with_response(int http_status, std::string body) {
     http_status_ = http_status;
     response_ = std::move(body);
     return *this;
+}
+
+void core::throw_error(errc code, std::string_view message, std::string_view record_id) {
+    throw Error(code, std::string{message}, std::string{record_id});
 }
 
 std::string_view to_string(Sentiment sentiment) noexcept {

@@ -97,8 +97,8 @@ std::string validation_message(std::error_code code, const ValidationLimits& lim
     if (!is_validation_error(code)) {
         return code.message();
     }
-    const auto at_most = [](std::size_t count, std::string_view unit) {
-        return " must have at most " + std::to_string(count) + " " + std::string{unit};
+    const auto at_most = [](std::string_view field, std::size_t count, std::string_view unit) {
+        return joined({field, " must have at most ", std::to_string(count), " ", unit});
     };
     switch (static_cast<errc>(code.value())) {
         case errc::id_empty:
@@ -108,7 +108,7 @@ std::string validation_message(std::error_code code, const ValidationLimits& lim
         case errc::id_blank:
             return "conversation_id must not be only white space";
         case errc::id_too_long:
-            return "conversation_id" + at_most(max_id_code_points, "characters (code points)");
+            return at_most("conversation_id", max_id_code_points, "characters (code points)");
         case errc::id_not_utf8:
             return "conversation_id must be UTF-8";
         case errc::id_has_nul:
@@ -116,7 +116,7 @@ std::string validation_message(std::error_code code, const ValidationLimits& lim
         case errc::sentiment_invalid:
             return "sentiment must be one of positive, neutral, negative (lower case)";
         case errc::comment_too_long:
-            return "comment" + at_most(max_comment_code_points, "characters (code points)");
+            return at_most("comment", max_comment_code_points, "characters (code points)");
         case errc::comment_not_utf8:
             return "comment must be UTF-8";
         case errc::comment_has_nul:
@@ -128,9 +128,9 @@ std::string validation_message(std::error_code code, const ValidationLimits& lim
         case errc::metadata_not_finite:
             return "metadata must not contain NaN or an infinite number";
         case errc::metadata_too_deep:
-            return "metadata" + at_most(max_metadata_levels, "levels");
+            return at_most("metadata", max_metadata_levels, "levels");
         case errc::metadata_too_large:
-            return "metadata" + at_most(limits.max_metadata_bytes, "bytes as JSON text");
+            return at_most("metadata", limits.max_metadata_bytes, "bytes as JSON text");
         case errc::metadata_not_json:
             return "metadata must be JSON text (RFC 8259, no unpaired surrogates)";
         case errc::metadata_duplicate_name:

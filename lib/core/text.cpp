@@ -167,6 +167,19 @@ std::string_view strip(std::string_view text) {
     return strip_back(strip_front(text));
 }
 
+std::string joined(std::initializer_list<std::string_view> parts) {
+    std::size_t size = 0;
+    for (const std::string_view part : parts) {
+        size += part.size();
+    }
+    std::string text;
+    text.reserve(size);
+    for (const std::string_view part : parts) {
+        text.append(part);
+    }
+    return text;
+}
+
 std::string printable(std::string_view text, std::size_t max_bytes) {
     constexpr std::string_view ellipsis = "...";
     std::string out;

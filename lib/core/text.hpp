@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +15,9 @@ std::optional<std::size_t> count_code_points(std::string_view text);
 /// `text` without leading and trailing white space, as Python's str.strip() does
 /// (its set of Unicode white space), which is how the server trims. UTF-8 in, a view out.
 std::string_view strip(std::string_view text);
+
+/// One after the other. Smaller than a chain of `+`, of which each makes a string of its own.
+std::string joined(std::initializer_list<std::string_view> parts);
 
 /// A foreign text made fit for a message: at most `max_bytes`, control characters,
 /// bidirectional controls and bytes that are not UTF-8 replaced, on one line.

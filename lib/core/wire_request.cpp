@@ -132,19 +132,19 @@ HttpRequest create_request(Route route, const Feedback& feedback, const Uuid& id
 // a server understands in its own way.
 HttpRequest list_feedbacks_request(const ConversationKey& conversation, UtcMs since, int page,
                                    int page_size) {
-    return get("/api/feedbacks/?" + conversation_filter(conversation) +
-               "&created_at_after=" + percent_encode(iso8601(since)) +
-               "&ordering=-created_at&page=" + std::to_string(page) +
-               "&page_size=" + std::to_string(std::min(page_size, rows_a_page)));
+    return get(joined({"/api/feedbacks/?", conversation_filter(conversation),
+                       "&created_at_after=", percent_encode(iso8601(since)),
+                       "&ordering=-created_at&page=", std::to_string(page),
+                       "&page_size=", std::to_string(std::min(page_size, rows_a_page))}));
 }
 
 HttpRequest find_conversation_request(std::string_view business_id) {
-    return get("/api/conversations/?conversation_id=" + percent_encode(strip(business_id)) +
-               "&full=false&include_deleted=true&page_size=1");
+    return get(joined({"/api/conversations/?conversation_id=", percent_encode(strip(business_id)),
+                       "&full=false&include_deleted=true&page_size=1"}));
 }
 
 HttpRequest conversation_request(std::string_view database_id) {
-    HttpRequest request = get("/api/conversations/" + percent_encode(database_id) + "/");
+    HttpRequest request = get(joined({"/api/conversations/", percent_encode(database_id), "/"}));
     request.more_answer = long_conversation_bytes;
     return request;
 }

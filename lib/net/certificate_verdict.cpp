@@ -103,15 +103,18 @@ TlsProblem CertificateVerdict::problem(const std::string& host, core::UtcMs devi
     TlsProblem problem;
     problem.failure = Failure::tls;
     const std::string whose = "the certificate of " + host;
-    const std::string clock = "; this device's clock says " + core::iso8601(device_time);
+    const std::string now = core::iso8601(device_time);
+    constexpr std::string_view clock = "; this device's clock says ";
     switch (code) {
         case X509_V_ERR_CERT_HAS_EXPIRED:
             problem.failure = doubtful_clock ? Failure::clock : Failure::tls;
-            problem.detail = whose + " (" + subject + ") expired on " + not_after + clock;
+            problem.detail =
+                core::joined({whose, " (", subject, ") expired on ", not_after, clock, now});
             break;
         case X509_V_ERR_CERT_NOT_YET_VALID:
             problem.failure = doubtful_clock ? Failure::clock : Failure::tls;
-            problem.detail = whose + " (" + subject + ") is not valid before " + not_before + clock;
+            problem.detail = core::joined(
+                {whose, " (", subject, ") is not valid before ", not_before, clock, now});
             break;
         case X509_V_ERR_HOSTNAME_MISMATCH:
         case X509_V_ERR_IP_ADDRESS_MISMATCH:

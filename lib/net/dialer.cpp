@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "core/text.hpp"
 #include "net/race.hpp"
 #include "net/wording.hpp"
 
@@ -79,7 +80,7 @@ asio::awaitable<Dialer::Endpoints> Dialer::look_up(Turn& turn, Evidence& evidenc
     }
     if (addresses.error) {
         fail(evidence, Failure::resolve,
-             "no address for " + host + ": " + in_words(addresses.error));
+             core::joined({"no address for ", host, ": ", in_words(addresses.error)}));
         co_return endpoints;
     }
     for (const auto& address : addresses.list) {
@@ -89,7 +90,8 @@ asio::awaitable<Dialer::Endpoints> Dialer::look_up(Turn& turn, Evidence& evidenc
     }
     if (endpoints.empty()) {
         fail(evidence, Failure::tls,
-             "refusing to send a credential without TLS: " + host + " is not this machine");
+             core::joined(
+                 {"refusing to send a credential without TLS: ", host, " is not this machine"}));
     }
     co_return endpoints;
 }
@@ -135,7 +137,8 @@ asio::awaitable<bool> Dialer::open_tunnel(Connection& connection, Turn& turn, Ev
         turn.explain(evidence, whom_);
     } else if (error) {
         fail(evidence, Failure::proxy,
-             "the proxy " + authority(way_.proxy) + " closed the connection: " + in_words(error));
+             core::joined({"the proxy ", authority(way_.proxy),
+                           " closed the connection: ", in_words(error)}));
     } else {
         judge_tunnel(connection, evidence);
     }
@@ -146,7 +149,8 @@ void Dialer::judge_tunnel(Connection& connection, Evidence& evidence) const {
     const std::string proxy = "the proxy " + authority(way_.proxy);
     ResponseReader& reader = connection.reader;
     if (reader.failure() != Failure::none) {
-        return fail(evidence, Failure::proxy, proxy + " cannot be understood: " + reader.detail());
+        return fail(evidence, Failure::proxy,
+                    core::joined({proxy, " cannot be understood: ", reader.detail()}));
     }
     const int status = reader.take().status;
     if (status == 407) {
@@ -156,7 +160,8 @@ void Dialer::judge_tunnel(Connection& connection, Evidence& evidence) const {
                           : " refuses the user name and password (407)"));
     } else if (status / 100 != 2) {
         fail(evidence, Failure::proxy,
-             proxy + " refuses to connect to " + whom_ + " (" + std::to_string(status) + ")");
+             core::joined(
+                 {proxy, " refuses to connect to ", whom_, " (", std::to_string(status), ")"}));
     } else if (reader.leftover()) {
         // TLS servers do not speak first: this is no tunnel.
         fail(evidence, Failure::proxy, proxy + " sent more than its answer");

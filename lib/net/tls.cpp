@@ -106,7 +106,8 @@ std::string text_of_handshake_error(const std::string& host, const error_code& e
     if (error == asio::error::eof || error == ssl::error::stream_truncated) {
         return host + " closed the connection during the TLS handshake";
     }
-    return "TLS handshake with " + host + " failed: " + core::printable(error.message(), 120);
+    return core::joined(
+        {"TLS handshake with ", host, " failed: ", core::printable(error.message(), 120)});
 }
 
 }  // namespace

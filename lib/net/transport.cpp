@@ -140,8 +140,8 @@ bool Transport::Impl::may_send(Evidence& evidence) const {
         fail(evidence, Failure::proxy, "the proxy cannot be used: " + way_.problem);
     } else if (keeps_to_this_machine() && !is_here) {
         fail(evidence, Failure::tls,
-             "refusing to send a credential without TLS to " + whom_ +
-                 "; use https, or allow_insecure");
+             core::joined({"refusing to send a credential without TLS to ", whom_,
+                           "; use https, or allow_insecure"}));
     }
     return evidence.failure == Failure::none;
 }
@@ -274,19 +274,20 @@ void Transport::Impl::explain_loss(Connection& connection, const Turn& turn,
         return turn.explain(evidence, whom_);
     }
     if (connection.too_slow()) {
-        return fail(evidence, Failure::timeout,
-                    "the answer of " + whom_ + " came slower than " +
-                        std::to_string(options_.least_rate.bytes_a_second) + " bytes a second");
+        return fail(
+            evidence, Failure::timeout,
+            core::joined({"the answer of ", whom_, " came slower than ",
+                          std::to_string(options_.least_rate.bytes_a_second), " bytes a second"}));
     }
     if (connection.tls() != nullptr && connection.tls()->refused_us(error)) {
         evidence.request_written = false;
         return fail(evidence, Failure::tls, connection.tls()->refusal(error));
     }
     fail(evidence, Failure::cut,
-         "the connection to " + whom_ +
-             (evidence.request_written ? " ended before the answer was complete: "
-                                       : " ended before the request was sent: ") +
-             in_words(error));
+         core::joined({"the connection to ", whom_,
+                       evidence.request_written ? " ended before the answer was complete: "
+                                                : " ended before the request was sent: ",
+                       in_words(error)}));
 }
 
 void Transport::Impl::conclude(ConnectionPtr connection, bool all_written, Evidence& evidence) {

@@ -46,12 +46,12 @@ std::string load_environment(SSL_CTX* context, const TrustSources& sources) {
     const fs::path& file = sources.environment_file;
     const fs::path& folder = sources.environment_folder;
     if (!file.empty() && !load_file(context, file)) {
-        return "SSL_CERT_FILE names " + shown(file) +
-               ", which has no readable PEM certificate; correct it or unset it";
+        return core::joined({"SSL_CERT_FILE names ", shown(file),
+                             ", which has no readable PEM certificate; correct it or unset it"});
     }
     if (!folder.empty() && !load_folder(context, folder)) {
-        return "SSL_CERT_DIR names " + shown(folder) +
-               ", which is no folder with certificates; correct it or unset it";
+        return core::joined({"SSL_CERT_DIR names ", shown(folder),
+                             ", which is no folder with certificates; correct it or unset it"});
     }
     return {};
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/text.hpp"
 #include "net/wording.hpp"
 
 namespace agentsight::net {
@@ -116,12 +117,12 @@ void Turn::limit(milliseconds timeout) {
 }
 
 void Turn::explain(core::Evidence& evidence, const std::string& whom) const {
-    const std::string where = std::string{stage} + ", " + whom;
+    const std::string where = core::joined({" (", stage, ", ", whom, ")"});
     if (leash.why() == Failure::timeout) {
         fail(evidence, Failure::timeout,
-             "not done within " + in_words(timeout_) + " (" + where + ")");
+             core::joined({"not done within ", in_words(timeout_), where}));
     } else {
-        fail(evidence, leash.why(), "stopped (" + where + ")");
+        fail(evidence, leash.why(), "stopped" + where);
     }
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "agentsight/error.hpp"
+#include "core/throw_error.hpp"
 #include "os/process.hpp"
 
 namespace agentsight::outbox {
@@ -25,7 +26,7 @@ CommitQueue::CommitQueue(Writer& writer, std::function<void()> on_work,
 CommitQueue::Place CommitQueue::enter(Job* job) {
     const std::lock_guard lock{mutex_};
     if (closed_) {
-        throw Error{errc::closed, "the outbox has been closed"};
+        core::throw_error(errc::closed, "the outbox has been closed");
     }
     if (free_waiters_.empty()) {
         waiters_.emplace_back();

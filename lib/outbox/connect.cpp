@@ -22,19 +22,17 @@ void require_ours(FileKind kind, const Files& files) {
         case FileKind::older_schema:
             return;
         case FileKind::newer_schema:
-            throw Error{errc::newer_schema,
-                        "cannot use " + quoted(files.database) +
-                            ": it was written by a newer version of this library; update this "
-                            "application. Nothing was changed"};
+            throw_cannot("use", files.database, errc::newer_schema,
+                         "it was written by a newer version of this library; update this "
+                         "application. Nothing was changed");
         case FileKind::foreign:
-            throw Error{errc::foreign_file,
-                        "cannot use " + quoted(files.database) +
-                            ": it is a database of another application; choose another path. "
-                            "Nothing was changed"};
+            throw_cannot("use", files.database, errc::foreign_file,
+                         "it is a database of another application; choose another path. "
+                         "Nothing was changed");
         case FileKind::damaged:
-            throw Error{errc::damaged, "cannot use " + quoted(files.database) +
-                                           ": its tables are not as they were made; run "
-                                           "`agentsight-outbox salvage`"};
+            throw_cannot("use", files.database, errc::damaged,
+                         "its tables are not as they were made; run "
+                         "`agentsight-outbox salvage`");
     }
 }
 
@@ -109,10 +107,9 @@ bool refuse_foreign(const StoreOptions& options, const Files& files) {
             throw error;
         }
         if (!has_companions(files) && !bears_our_id(files)) {
-            throw Error{errc::foreign_file,
-                        "cannot use " + quoted(files.database) +
-                            ": it is not a database, or a damaged one without the files that "
-                            "stand beside an outbox; choose another path. Nothing was changed"};
+            throw_cannot("use", files.database, errc::foreign_file,
+                         "it is not a database, or a damaged one without the files that "
+                         "stand beside an outbox; choose another path. Nothing was changed");
         }
         // Perhaps only without its WAL; else it is moved aside and salvaged.
         return false;
@@ -144,8 +141,8 @@ sqlite::Database connect_reader(const StoreOptions& options, const Files& files)
         const FileKind kind = inspect(database, options.schema);
         require_ours(kind, files);
         if (kind == FileKind::fresh) {
-            throw Error{errc::no_such_file, "cannot read " + quoted(files.database) +
-                                                ": nothing was ever submitted to it"};
+            throw_cannot("read", files.database, errc::no_such_file,
+                         "nothing was ever submitted to it");
         }
         return database;
     };

@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "core/text.hpp"
+#include "core/throw_error.hpp"
 
 namespace agentsight::outbox {
 
@@ -53,10 +54,15 @@ Advice advice(const std::system_error& error) {
     return advice(sqlite::Trouble::io);
 }
 
-std::string sentence(std::string_view doing, const std::filesystem::path& path,
-                     std::string_view why, std::string_view next) {
+std::string cannot(std::string_view doing, const std::filesystem::path& path) {
     std::string text = "cannot ";
     text.append(doing).append(" ").append(quoted(path)).append(": ");
+    return text;
+}
+
+std::string sentence(std::string_view doing, const std::filesystem::path& path,
+                     std::string_view why, std::string_view next) {
+    std::string text = cannot(doing, path);
     text.append(why).append("; ").append(next);
     return text;
 }
@@ -65,6 +71,11 @@ std::string sentence(std::string_view doing, const std::filesystem::path& path,
 
 std::string quoted(const std::filesystem::path& path) {
     return "'" + core::printable(path.string(), 1024) + "'";
+}
+
+void throw_cannot(std::string_view doing, const std::filesystem::path& path, errc code,
+                  std::string_view why_and_next) {
+    core::throw_error(code, cannot(doing, path).append(why_and_next));
 }
 
 Error to_error(const sqlite::Failure& failure, std::string_view doing,
@@ -97,10 +108,14 @@ Error to_error(std::exception_ptr exception, std::string_view doing,
     }
 }
 
+void rethrow_as_error(std::string_view doing, const std::filesystem::path& path) {
+    throw to_error(std::current_exception(), doing, path);
+}
+
 void require_usable(os::PathProblem problem, const std::filesystem::path& path) {
     using os::PathProblem;
     const auto fail = [&](errc code, std::string_view why, std::string_view next) {
-        throw Error{code, sentence("use", path, why, next)};
+        core::throw_error(code, sentence("use", path, why, next));
     };
     switch (problem) {
         case PathProblem::none:

@@ -18,8 +18,7 @@ fs::path with_suffix(fs::path path, const char* suffix) {
 
 fs::path whole_path(const fs::path& path) {
     if (path.empty() || !path.has_filename()) {
-        throw Error{errc::unsafe_path,
-                    "cannot use " + quoted(path) + ": it names no file; give the outbox's path"};
+        throw_cannot("use", path, errc::unsafe_path, "it names no file; give the outbox's path");
     }
     return fs::absolute(path).lexically_normal();
 }
@@ -78,7 +77,7 @@ Files prepare_files(const StoreOptions& options) {
     try {
         return prepare(options);
     } catch (...) {
-        throw to_error(std::current_exception(), "use", options.path);
+        rethrow_as_error("use", options.path);
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include "agentsight/error.hpp"
 #include "core/sip_hash.hpp"
+#include "core/throw_error.hpp"
 #include "outbox/rows.hpp"
 
 namespace agentsight::outbox {
@@ -55,12 +56,13 @@ Salt salt_of(sqlite::Bytes bytes) {
 Ledger read_ledger(sqlite::Database& database) {
     sqlite::Rows rows = database.query(select_ledger);
     if (!rows.next()) {
-        throw Error{errc::damaged, "the outbox has no ledger; run `agentsight-outbox salvage`"};
+        core::throw_error(errc::damaged,
+                          "the outbox has no ledger; run `agentsight-outbox salvage`");
     }
     Row from{rows};
     const Ledger ledger = ledger_from(from, salt_of(rows.bytes(0)));
     if (from.number() != checksum(ledger)) {
-        throw sqlite::Failure::damaged("the ledger is not as it was written");
+        sqlite::throw_damaged("the ledger is not as it was written");
     }
     return ledger;
 }

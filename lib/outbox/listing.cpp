@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "agentsight/error.hpp"
+#include "core/throw_error.hpp"
 #include "outbox/rows.hpp"
 
 namespace agentsight::outbox {
@@ -77,7 +78,7 @@ Record read_record(sqlite::Database& database, std::int64_t key, core::OutboxMs 
                    core::UtcMs utc_now) {
     const auto row = read_row(database, key);
     if (!row) {
-        throw Error{errc::not_found, "the record is gone"};
+        core::throw_error(errc::not_found, "the record is gone");
     }
     Record record = to_record(database, *row, now, utc_now);
     add_history(database, *row, record);
@@ -102,7 +103,7 @@ void Listing::start(sqlite::Database& database) {
         const auto id = core::Uuid::parse(filter_.after);
         const auto key = id ? find_key(database, *id, last) : std::nullopt;
         if (!key) {
-            throw Error{errc::not_found, "no record '" + filter_.after + "' to list after"};
+            core::throw_error(errc::not_found, "no record '" + filter_.after + "' to list after");
         }
         after_ = *key;
     }

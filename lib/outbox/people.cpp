@@ -2,6 +2,8 @@
 
 #include "agentsight/error.hpp"
 #include "agentsight/feedback.hpp"
+#include "core/text.hpp"
+#include "core/throw_error.hpp"
 #include "outbox/drain.hpp"
 
 namespace agentsight::outbox {
@@ -27,7 +29,8 @@ RecordJob::RecordJob(const core::Uuid& id, std::string path)
 void RecordJob::apply(Tables& tables) {
     const auto key = tables.find(id_);
     if (!key) {
-        throw Error{errc::not_found, "no record " + id_.text() + " in '" + path_ + "'"};
+        core::throw_error(errc::not_found,
+                          core::joined({"no record ", id_.text(), " in '", path_, "'"}));
     }
     RowState row = existing_row(tables.database(), *key);
     // Else the commit of unknown outcome did reach the disk.
@@ -39,9 +42,9 @@ void RecordJob::apply(Tables& tables) {
 }
 
 void RecordJob::refuse(const RowState& row, std::string_view why) const {
-    throw Error{errc::refused_state, "record " + id_.text() + " is " +
-                                         std::string{to_string(public_state(row.lane))} + ": " +
-                                         std::string{why}};
+    core::throw_error(errc::refused_state,
+                      core::joined({"record ", id_.text(), " is ",
+                                    to_string(public_state(row.lane)), ": ", why}));
 }
 
 void RequeueJob::change(Tables& tables, RowState& row) {
@@ -124,9 +127,10 @@ void ResolveJob::claim_server_id(Tables& tables, const RowState& row) const {
     }
     if (owner) {
         const auto other = read_row(tables.database(), *owner);
-        throw Error{errc::refused_state, "the server's id " + server_id_ + " is another record's" +
-                                             (other ? ", " + other->name().text() : "") +
-                                             "; look on the server which one is this record's"};
+        core::throw_error(errc::refused_state,
+                          "the server's id " + server_id_ + " is another record's" +
+                              (other ? ", " + other->name().text() : "") +
+                              "; look on the server which one is this record's");
     }
     if (!row.origin) {
         tables.own(0, server_id_, row.key, tables.moment().utc_ms);

@@ -7,6 +7,7 @@
 #include <limits>
 #include <thread>
 
+#include "core/throw_error.hpp"
 #include "os/no_fork.hpp"
 #include "os/process.hpp"
 #include "outbox/connect.hpp"
@@ -84,13 +85,13 @@ Reader::Reader(const StoreOptions& options, const Files& files, const core::Cloc
 
 void Reader::connect() {
     if (closed_) {
-        throw Error{errc::closed, "the outbox has been closed"};
+        core::throw_error(errc::closed, "the outbox has been closed");
     }
     if (salvage_is_pending(files_)) {
         database_.close();  // not all is in the fresh file yet
-        throw Error{errc::damaged, "cannot read " + quoted(files_.database) +
-                                       ": it was damaged and is not yet salvaged; run "
-                                       "`agentsight-outbox salvage`"};
+        throw_cannot("read", files_.database, errc::damaged,
+                     "it was damaged and is not yet salvaged; run "
+                     "`agentsight-outbox salvage`");
     }
     // Another process may have moved a damaged file aside, or a cleaner removed it.
     const Identities now = identities(files_);
@@ -99,11 +100,19 @@ void Reader::connect() {
     }
     database_.close();
     if (!now.database) {
-        throw Error{errc::no_such_file,
-                    "cannot read " + quoted(files_.database) + ": it does not exist"};
+        throw_cannot("read", files_.database, errc::no_such_file, "it does not exist");
     }
     database_ = connect_reader(options_, files_);
     identities_ = identities(files_);  // it may have made companions
+}
+
+void Reader::fail(const char* doing) {
+    const auto exception = std::current_exception();
+    const Error error = to_error(exception, doing, files_.database);
+    if (is_broken(error)) {
+        database_.close();  // a fresh look next time
+    }
+    throw error;
 }
 
 template <class Work>
@@ -114,12 +123,7 @@ auto Reader::read(const char* doing, Work work) {
         connect();
         return work(database_);
     } catch (...) {
-        const auto exception = std::current_exception();
-        const Error error = to_error(exception, doing, files_.database);
-        if (is_broken(error)) {
-            database_.close();  // a fresh look next time
-        }
-        throw error;
+        fail(doing);
     }
 }
 
@@ -242,7 +246,8 @@ std::int64_t find_or_throw(sqlite::Database& database, const core::Uuid& id, con
     const LastRow last = read_last(database, read_ledger(database));
     const auto key = find_key(database, id, last.key);
     if (!key) {
-        throw Error{errc::not_found, "no record " + id.text() + " in " + quoted(files.database)};
+        core::throw_error(errc::not_found,
+                          "no record " + id.text() + " in " + quoted(files.database));
     }
     return *key;
 }

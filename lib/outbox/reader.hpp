@@ -52,6 +52,8 @@ class Reader {
   private:
     template <class Work>
     auto read(const char* doing, Work work);
+    /// Inside a catch: throws what it caught as an Error.
+    [[noreturn]] void fail(const char* doing);
     void connect();
     std::optional<Drainer> drainer();
 

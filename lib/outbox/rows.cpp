@@ -110,7 +110,7 @@ RowState state_of(const sqlite::Rows& rows) {
     row.sentiment = static_cast<Sentiment>(from.number());
     row.conversation = from.text();
     if (written != checksum(row)) {
-        throw sqlite::Failure::damaged("a record is not as it was written");
+        sqlite::throw_damaged("a record is not as it was written");
     }
     return row;
 }
@@ -144,7 +144,7 @@ void require_text(const RowState& row, const Text& text, const Salt& salt) {
     const core::Feedback feedback{{row.conversation}, row.sentiment, text.comment, text.metadata};
     const bool erased = feedback.comment.empty() && feedback.metadata.empty();
     if (!erased && fingerprint(feedback, salt) != row.fingerprint) {
-        throw sqlite::Failure::damaged("a record's text is not as it was written");
+        sqlite::throw_damaged("a record's text is not as it was written");
     }
 }
 
@@ -238,7 +238,7 @@ std::optional<RowState> read_row(sqlite::Database& database, std::int64_t key) {
 RowState existing_row(sqlite::Database& database, std::int64_t key) {
     auto row = read_row(database, key);
     if (!row) {
-        throw sqlite::Failure::damaged("an index names a record that is not there");
+        sqlite::throw_damaged("an index names a record that is not there");
     }
     return std::move(*row);
 }
@@ -246,7 +246,7 @@ RowState existing_row(sqlite::Database& database, std::int64_t key) {
 RowState existing_row(sqlite::Database& database, std::int64_t key, Lane lane) {
     RowState row = existing_row(database, key);
     if (row.lane != lane) {
-        throw sqlite::Failure::damaged("an index names a record that is elsewhere");
+        sqlite::throw_damaged("an index names a record that is elsewhere");
     }
     return row;
 }
@@ -358,7 +358,7 @@ std::optional<std::int64_t> find_callers_key(sqlite::Database& database, const c
     }
     const std::int64_t key = rows.integer(0);
     if (existing_row(database, key).caller != id) {
-        throw sqlite::Failure::damaged("a caller's id names a record of another id");
+        sqlite::throw_damaged("a caller's id names a record of another id");
     }
     return key;
 }

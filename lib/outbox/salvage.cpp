@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/text.hpp"
+#include "core/throw_error.hpp"
 #include "os/file.hpp"
 #include "outbox/connect.hpp"
 #include "outbox/errors.hpp"
@@ -463,8 +464,8 @@ fs::path name_aside(const Files& files, core::UtcMs now) {
             return name;
         }
     }
-    throw Error{errc::io_error, "cannot move " + quoted(files.database) +
-                                    " aside: every name for it is taken; remove old ones"};
+    core::throw_error(errc::io_error, "cannot move " + quoted(files.database) +
+                                          " aside: every name for it is taken; remove old ones");
 }
 
 bool salvage_is_pending(const Files& files) {

@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "core/throw_error.hpp"
 #include "os/lock_file.hpp"
 #include "os/no_fork.hpp"
 #include "os/process.hpp"
@@ -35,7 +36,7 @@ constexpr std::size_t settlements_a_commit = 32;
 core::Uuid parse_id(std::string_view id) {
     const auto parsed = core::Uuid::parse(id);
     if (!parsed) {
-        throw Error{errc::not_found, "no such record: an id is a UUID of 36 characters"};
+        core::throw_error(errc::not_found, "no such record: an id is a UUID of 36 characters");
     }
     return *parsed;
 }
@@ -89,8 +90,8 @@ class Store::Impl {
         }
         if (options.mode == OutboxMode::read_write && os::file_size(files.database) == 0 &&
             os::file_size(files.wal) == 0 && !salvage_is_pending(files)) {
-            throw Error{errc::no_such_file, "cannot use " + quoted(files.database) +
-                                                ": nothing was ever submitted to it"};
+            throw_cannot("use", files.database, errc::no_such_file,
+                         "nothing was ever submitted to it");
         }
         open_for_writing(is_newest);
     }
@@ -119,7 +120,7 @@ class Store::Impl {
                 be_present();
             }
         } catch (...) {
-            throw to_error(std::current_exception(), "open", files.database);
+            rethrow_as_error("open", files.database);
         }
         queue.emplace(*writer, options.on_work, options.on_event);
         queue->report();
@@ -128,23 +129,23 @@ class Store::Impl {
     void be_present() {
         if (!presence.lock(os::LockFile::Range::presence, os::LockFile::Mode::shared,
                            options.busy_timeout)) {
-            throw Error{errc::busy, "cannot open " + quoted(files.database) +
-                                        ": another process is making or migrating it; try again"};
+            throw_cannot("open", files.database, errc::busy,
+                         "another process is making or migrating it; try again");
         }
     }
 
     void enter() const {
         if (os::fork_generation() != fork_generation) {
-            throw Error{errc::forked,
-                        "this outbox was opened before fork(); the child must open its own"};
+            core::throw_error(errc::forked,
+                              "this outbox was opened before fork(); the child must open its own");
         }
     }
 
     CommitQueue& writing() {
         enter();
         if (!queue) {
-            throw Error{errc::read_only, "cannot change " + quoted(files.database) +
-                                             ": it was opened to be read only"};
+            throw_cannot("change", files.database, errc::read_only,
+                         "it was opened to be read only");
         }
         return *queue;
     }
@@ -173,16 +174,24 @@ class Store::Impl {
         try {
             return work(reader);
         } catch (const Error& error) {
-            const bool broken = error.code() == errc::damaged || error.code() == errc::no_such_file;
-            if (broken && options.mode != OutboxMode::create && salvage_ends()) {
-                return work(reader);
-            }
-            if (!broken || options.mode != OutboxMode::create) {
+            if (!is_worth_another_try(error)) {
                 throw;
             }
         }
-        queue->run_alone([this] { writer->examine(); });
+        mend();
         return work(reader);
+    }
+
+    bool is_worth_another_try(const Error& failed_read) const {
+        const bool broken =
+            failed_read.code() == errc::damaged || failed_read.code() == errc::no_such_file;
+        return broken && (options.mode == OutboxMode::create || salvage_ends());
+    }
+
+    void mend() {
+        if (options.mode == OutboxMode::create) {
+            queue->run_alone([this] { writer->examine(); });
+        }
     }
 
     void run(Job& job) {
@@ -261,7 +270,7 @@ class Store::Impl {
                 drain_lock.write_note(std::to_string(os::process_id()));
             }
         } catch (...) {
-            throw to_error(std::current_exception(), "lock", files.lock);
+            rethrow_as_error("lock", files.lock);
         }
         return drains;
     }
@@ -509,9 +518,10 @@ std::uint64_t Store::purge(core::UtcMs before) {
         position = job.reached;
     }
     if (!impl_->empty_log()) {
-        throw Error{errc::busy, "the records were purged from " + quoted(path()) +
-                                    ", but another program keeps an old state of it in use, and "
-                                    "so their text; end that, then purge again"};
+        core::throw_error(errc::busy,
+                          "the records were purged from " + quoted(path()) +
+                              ", but another program keeps an old state of it in use, and "
+                              "so their text; end that, then purge again");
     }
     return removed;
 }
@@ -548,8 +558,7 @@ void require_something_to_salvage(const std::filesystem::path& path) {
         throw to_error(std::make_exception_ptr(std::system_error{hidden}), "salvage", path);
     }
     if (!is_there && !salvage_is_pending(files)) {
-        throw Error{errc::no_such_file,
-                    "cannot salvage " + quoted(path) + ": it does not exist; check the path"};
+        throw_cannot("salvage", path, errc::no_such_file, "it does not exist; check the path");
     }
 }
 

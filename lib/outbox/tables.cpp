@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "agentsight/error.hpp"
+#include "core/throw_error.hpp"
 #include "outbox/schema.hpp"
 
 namespace agentsight::outbox {
@@ -19,9 +20,10 @@ void Tables::begin(const core::Moment& moment) {
     moment_ = moment;
     if (known_version_ != database_.data_version()) {
         if (!is_known(database_, limits_.newest_schema)) {
-            throw Error{errc::newer_schema,
-                        "the outbox was migrated by a newer version of this library while it was "
-                        "open; update this application"};
+            core::throw_error(
+                errc::newer_schema,
+                "the outbox was migrated by a newer version of this library while it was "
+                "open; update this application");
         }
         saved_ = read_ledger(database_);
         last_ = read_last(database_, saved_);

@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "core/text.hpp"
+
 namespace agentsight::outbox {
 
 namespace {
@@ -34,13 +36,13 @@ void Verification::add(std::string finding) {
 }
 
 void Verification::add(const char* what, std::int64_t key) {
-    add(std::string{what} + " (record number " + std::to_string(key) + ")");
+    add(core::joined({what, " (record number ", std::to_string(key), ")"}));
 }
 
 void Verification::expect_equal(const char* what, std::uint64_t ledger, std::uint64_t rows) {
     if (ledger != rows) {
-        add(std::string{"the ledger says "} + what + " " + std::to_string(ledger) +
-            ", the records say " + std::to_string(rows));
+        add(core::joined({"the ledger says ", what, " ", std::to_string(ledger),
+                          ", the records say ", std::to_string(rows)}));
     }
 }
 

@@ -135,9 +135,9 @@ void Writer::reopen() {
     if (options_.mode == OutboxMode::create) {
         connect_or_salvage();
     } else if (salvage_is_pending(files_)) {
-        throw Error{errc::damaged, "cannot use " + quoted(files_.database) +
-                                       ": it was damaged and is not yet salvaged; run "
-                                       "`agentsight-outbox salvage`"};
+        throw_cannot("use", files_.database, errc::damaged,
+                     "it was damaged and is not yet salvaged; run "
+                     "`agentsight-outbox salvage`");
     } else {
         connect();
     }
@@ -585,8 +585,7 @@ void Writer::watch_log() {
     }
 }
 
-template <class Work>
-void Writer::under_lock(std::string_view doing_what, Work work) {
+void Writer::under_lock(std::string_view doing_what, const std::function<void()>& work) {
     if (!lock(steady_clock::now() + options_.busy_timeout)) {
         throw held(doing_what);
     }
@@ -600,7 +599,7 @@ void Writer::under_lock(std::string_view doing_what, Work work) {
         throw to_error(failure, doing_what, files_.database);
     } catch (...) {
         unlock();
-        throw to_error(std::current_exception(), doing_what, files_.database);
+        rethrow_as_error(doing_what, files_.database);
     }
 }
 

@@ -82,8 +82,7 @@ class Writer {
     void connect();
     void connect_or_salvage();
     void move_aside_and_rescue();
-    template <class Work>
-    void under_lock(std::string_view doing, Work work);
+    void under_lock(std::string_view doing, const std::function<void()>& work);
     bool vacuum_step();
     void restore_ballast();
     bool check_finds_damage(const char* check);

@@ -109,7 +109,7 @@ void Database::configure(const OpenOptions& options) {
     } catch (const Failure& failure) {
         if (failure.trouble() == Trouble::other) {
             // They are sound, so the file is not: its header names a format that there is not.
-            throw Failure::damaged(failure.what());
+            throw_damaged(failure.what());
         }
         throw;
     }
@@ -141,11 +141,10 @@ void Database::fail(int code) const {
     throw Failure(code, sqlite3_system_errno(handle_), sqlite3_errmsg(handle_));
 }
 
-sqlite3_stmt* Database::prepare(const std::string& sql, bool persistent) {
+sqlite3_stmt* Database::prepare(const char* sql, bool persistent) {
     sqlite3_stmt* statement = nullptr;
-    const int code =
-        sqlite3_prepare_v3(handle_, sql.c_str(), static_cast<int>(sql.size()) + 1,
-                           persistent ? SQLITE_PREPARE_PERSISTENT : 0, &statement, nullptr);
+    const int code = sqlite3_prepare_v3(
+        handle_, sql, -1, persistent ? SQLITE_PREPARE_PERSISTENT : 0, &statement, nullptr);
     if (code != SQLITE_OK) {
         fail(code);
     }
@@ -160,20 +159,19 @@ Rows Database::use(const char* sql) {
     return Rows{handle_, statement};
 }
 
-void Database::script(const std::string& sql) {
-    if (const int code = sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr);
-        code != SQLITE_OK) {
+void Database::script(const char* sql) {
+    if (const int code = sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr); code != SQLITE_OK) {
         fail(code);
     }
 }
 
-std::int64_t Database::integer(const std::string& sql) {
+std::int64_t Database::integer(const char* sql) {
     const OwnedStatement statement{prepare(sql, false)};
     Rows rows{handle_, statement.get()};
     return rows.next() ? rows.integer(0) : 0;
 }
 
-std::string Database::text(const std::string& sql) {
+std::string Database::text(const char* sql) {
     const OwnedStatement statement{prepare(sql, false)};
     Rows rows{handle_, statement.get()};
     return rows.next() ? rows.text(0) : std::string{};

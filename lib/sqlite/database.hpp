@@ -59,10 +59,12 @@ class Database {
     std::int64_t pages_left();
 
     /// Several statements, not cached.
-    void script(const std::string& sql);
+    void script(const char* sql);
+    void script(const std::string& sql) { script(sql.c_str()); }
     /// First column of the first row of a statement that is not cached; 0 and "" for none.
-    std::int64_t integer(const std::string& sql);
-    std::string text(const std::string& sql);
+    std::int64_t integer(const char* sql);
+    std::int64_t integer(const std::string& sql) { return integer(sql.c_str()); }
+    std::string text(const char* sql);
 
     bool in_transaction() const noexcept;
     /// Ends the transaction, where there is one. Where even that fails (it takes memory), the
@@ -97,7 +99,7 @@ class Database {
         int wal_frames = 0;
     };
     Rows use(const char* sql);
-    sqlite3_stmt* prepare(const std::string& sql, bool persistent);
+    sqlite3_stmt* prepare(const char* sql, bool persistent);
     void configure(const OpenOptions& options);
     [[noreturn]] void fail(int code) const;
     static int on_wal(void* counters, sqlite3*, const char*, int frames);

@@ -19,9 +19,6 @@ bool is_no_space(int system_errno) {
 Failure::Failure(int extended_code, int system_errno, std::string message)
     : extended_code_(extended_code), system_errno_(system_errno), message_(std::move(message)) {}
 
-Failure Failure::damaged(std::string message) {
-    return {SQLITE_CORRUPT, 0, std::move(message)};
-}
 Failure Failure::full(std::string message) {
     return {SQLITE_FULL, 0, std::move(message)};
 }
@@ -30,6 +27,10 @@ Failure Failure::io(std::string message) {
 }
 Failure Failure::other(std::string message) {
     return {SQLITE_ERROR, 0, std::move(message)};
+}
+
+void throw_damaged(const char* message) {
+    throw Failure(SQLITE_CORRUPT, 0, message);
 }
 
 Trouble Failure::trouble() const noexcept {

@@ -26,7 +26,6 @@ class Failure : public std::exception {
     Failure(int extended_code, int system_errno, std::string message);
 
     /// Of our own finding, as SQLite would report them.
-    static Failure damaged(std::string message);
     static Failure full(std::string message);
     static Failure io(std::string message);
     static Failure other(std::string message);
@@ -41,5 +40,8 @@ class Failure : public std::exception {
     int system_errno_;
     std::string message_;
 };
+
+/// Of our own finding: the file is not as it was written.
+[[noreturn]] void throw_damaged(const char* message);
 
 }  // namespace agentsight::sqlite
