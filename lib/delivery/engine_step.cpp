@@ -295,6 +295,7 @@ void Engine::Impl::adopt(outbox::DrainReply reply) {
     }
     if (releases_ && *releases_ != reply.control.releases) {
         end_holds();
+        saved_.holds.clear();  // as the release left the file: what binds still is written anew
     }
     releases_ = reply.control.releases;
     for (const std::int64_t key : reply.duplicate_server_ids) {

@@ -148,6 +148,16 @@ void HoldJob::apply(Tables& tables) {
     }
     control.person_hold = false;
     ++control.releases;
+    // A drainer ends its own; where there is none, the next one begins without. What the server
+    // said binds still.
+    const core::OutboxMs now = tables.now();
+    std::vector<HoldRow> holds = read_holds(tables.database());
+    std::erase_if(holds, [&](const HoldRow& hold) {
+        return hold.reason != HoldReason::throttled || !hold.until ||
+               *hold.until - hold.step <= now;
+    });
+    write_holds(tables.database(), holds);
+    tables.ledger().refusals_in_row = 0;
     makes_work = true;
 }
 

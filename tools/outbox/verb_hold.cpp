@@ -8,6 +8,10 @@ namespace {
 std::string released(const Status& status) {
     const bool is_told = status.hold && status.hold->reason == HoldReason::throttled &&
                          status.hold->until && *status.hold->until > utc_now();
+    if (!is_told && !status.drainer) {
+        return "released: whoever sends next does so at once; now no process does (start the "
+               "application, or run `agentsight-outbox drain`)";
+    }
     return is_told ? "released: sending goes on once the server's own time is over, " +
                          iso8601(*status.hold->until)
                    : "released: sending goes on at once";

@@ -46,7 +46,7 @@ std::pair<int, std::string> refused(const std::vector<std::string>& arguments) {
     std::string said;
     for (char c = child.await(); c != '\0'; c = child.await())
         said += c;
-    return {child.wait().code, said};
+    return {child.wait().code.value_or(-1), said};
 }
 
 }  // namespace
