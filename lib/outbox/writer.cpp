@@ -186,6 +186,7 @@ void Writer::connect_or_salvage() {
         }
     }
     move_aside_and_rescue();
+    deadline_ = std::max(deadline_, steady_clock::now() + options_.busy_timeout);  // it took long
     connect();
 }
 
@@ -239,6 +240,7 @@ std::vector<Job*> Writer::commit(std::span<Job* const> jobs,
             std::exception_ptr at_fault;  // what keeps all from being stored
             for (; !rest.empty(); rest = rest.subspan(1)) {
                 Job& job = *rest.front();
+                deadline_ = (*most_urgent(rest))->deadline;
                 if (at_fault) {
                     job.error = at_fault;
                 } else if (!commit_alone(job)) {
@@ -258,7 +260,11 @@ std::vector<Job*> Writer::commit(std::span<Job* const> jobs,
     const bool work = std::any_of(jobs.begin(), jobs.end(),
                                   [](Job* job) { return job->makes_work && !job->error; });
     if (work && before_telling) {
-        before_telling();
+        try {
+            before_telling();
+        } catch (...) {
+            // They are stored, and each will be told so; another process hears of them later.
+        }
     }
     return later;
 }
@@ -434,6 +440,14 @@ void Writer::recover(const sqlite::Failure& failure) noexcept {
 /// alone still has what was acknowledged: it stays.
 void Writer::close_what_may_go() noexcept {
     if (identities(files_) == identities_) {
+        database_.close();
+    }
+}
+
+/// A child would take this connection's locks, and its shared memory, for its own. One to a
+/// database that is gone stays: the child can open none to that, and it alone has what is there.
+void Writer::close_before_fork() noexcept {
+    if (identities(files_).database == identities_.database) {
         database_.close();
     }
 }
@@ -679,9 +693,12 @@ bool Writer::empty_log() {
 
 void Writer::close(bool last) noexcept {
     try {
-        // What is in the WAL stays there for the next open unless the lock is free now.
-        if (database_.is_open() && lock(steady_clock::now())) {
-            if (identities(files_) != identities_) {
+        // What is in the WAL stays there for the next open unless the lock is free now; what is
+        // in files that are gone is rescued now or never.
+        const bool replaced = database_.is_open() && identities(files_) != identities_;
+        const auto patience = replaced ? options_.busy_timeout : std::chrono::milliseconds{0};
+        if (database_.is_open() && lock(steady_clock::now() + patience)) {
+            if (replaced) {
                 leave_replaced_files();
                 ensure_open();
             }

@@ -95,6 +95,7 @@ class Writer {
     bool make_room(const Job& job);
     bool still_tight();
     void close_what_may_go() noexcept;
+    void close_before_fork() noexcept;
     void recover(const sqlite::Failure& failure) noexcept;
     Error error_of(const sqlite::Failure& failure, const Job& job);
     bool quota_reached(std::size_t bytes);
@@ -112,7 +113,7 @@ class Writer {
     std::function<void()> close_readers_;
     os::LockFile lock_file_;
     sqlite::Database database_;
-    os::BeforeFork before_fork_{[this] { close_what_may_go(); }};
+    os::BeforeFork before_fork_{[this] { close_before_fork(); }};
     Tables tables_;
     Identities identities_;
     /// Of waiting for others' locks, SQLite's too.

@@ -517,3 +517,28 @@ TEST_CASE("after close every call says so") {
     CHECK(code_of([&] { box->get(id); }) == errc::closed);
     CHECK(code_of([&] { box->tidy(); }) == errc::closed);
 }
+
+TEST_CASE("S19: the same where a cleaner took the -shm just before the fork") {
+    Outboxed box;
+    box.submit();
+    std::filesystem::remove(box.options.path.string() + "-shm");
+    auto child = ChildProcess::run([&](ParentLink& link) {
+        link.await();  // the parent has gone over to new files
+        outbox::Store own{box.options, box.clock, box.random};
+        const bool first = !own.submit(submission()).error && own.status().accepted == 3;
+        link.tell(first ? 'y' : 'n');
+        link.await();
+        return own.submit(submission()).error || own.status().accepted != 5 ? 1 : 0;
+    });
+    box.submit();
+    child.say();
+    CHECK(child.await() == 'y');
+    box.submit();
+    CHECK(box->status().accepted == 4);
+    child.say();
+    CHECK(child.wait() == Ending{.code = 0});
+    box.store.reset();
+    Outboxed other{box.options};
+    CHECK(other->status().accepted == 5);
+    CHECK(other->verify().empty());
+}
