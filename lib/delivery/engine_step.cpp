@@ -98,6 +98,9 @@ void Engine::Impl::work(Step& step) {
         claimable_ = claimable_ || !pending_.empty();
         commit(may_claim() ? wanted_claims(now_open) : 0);
         now_open = gate();
+        if (now_open != Gate::open) {
+            drop_idle_readings();  // what the commit told may have closed it
+        }
     }
     if (look_) {
         look_for_unknowns();
@@ -260,8 +263,13 @@ void Engine::Impl::commit(std::size_t claims) {
     if (!(state == saved_)) {
         request.save = state;
     }
+    const bool saves = request.save.has_value();
     outbox::DrainReply reply = store_.drain(std::move(request));
     saved_ = std::move(state);
+    const bool released = releases_ && *releases_ != reply.control.releases;
+    if (released && !saves) {
+        saved_.holds.clear();  // as the release left the file: what binds still is written anew
+    }
     pending_.clear();
     // Until a claim has asked for them; of one that found any, more may be there.
     submitted_ = backlog_waits() && ((submitted_ || rung_) && claims == 0);
@@ -295,7 +303,6 @@ void Engine::Impl::adopt(outbox::DrainReply reply) {
     }
     if (releases_ && *releases_ != reply.control.releases) {
         end_holds();
-        saved_.holds.clear();  // as the release left the file: what binds still is written anew
     }
     releases_ = reply.control.releases;
     for (const std::int64_t key : reply.duplicate_server_ids) {
@@ -307,6 +314,11 @@ void Engine::Impl::adopt(outbox::DrainReply reply) {
 
 void Engine::Impl::take_claims(std::vector<outbox::ClaimedRecord> claimed) {
     for (outbox::ClaimedRecord& record : claimed) {
+        if (record.kind != Credential::Kind::none && record.kind != policy_.kind) {
+            // Claimed before the credential was replaced, by a commit whose outcome came late.
+            give_back(record, now_);
+            continue;
+        }
         const auto retried = retried_.find(record.key);
         if (retried != retried_.end() && retried->second > now_) {
             // Once around at full speed: from here on the new due times count.
@@ -418,13 +430,17 @@ void Engine::Impl::start_ask(Step& step, Gate gate) {
 }
 
 void Engine::Impl::start_sends(Step& step, Gate gate) {
-    if (gate == Gate::shut) {
-        return;
+    std::size_t most = gate == Gate::open ? free_connections() : 0;
+    if (gate == Gate::probe) {
+        most = std::min<std::size_t>(free_connections(), 1);
     }
-    while (!ready_.empty() && free_connections() > 0) {
+    for (; !ready_.empty() && most > 0; --most) {
         outbox::ClaimedRecord record = std::move(ready_.front());
         ready_.pop_front();
         send(step, std::move(record), gate == Gate::probe);
+    }
+    if (gate != Gate::open) {
+        give_back_ready();  // more was told than was asked for: a commit's outcome came late
     }
 }
 

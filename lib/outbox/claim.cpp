@@ -22,15 +22,15 @@ bool Claimer::is_mine(Credential::Kind kind) const {
     return kind == request_.kind || kind == Credential::Kind::none;
 }
 
-std::vector<ClaimedRecord> Claimer::run() {
+std::vector<ClaimedRecord> Claimer::run(std::size_t most) {
     if (request_.only_just_submitted) {
-        while (claimed_.size() < request_.claim && next_just_submitted() == Found::claimed) {
+        while (claimed_.size() < most && next_just_submitted() == Found::claimed) {
         }
         return std::move(claimed_);
     }
     std::array<bool, sources> empty{};
     unsigned empty_count = 0;
-    while (claimed_.size() < request_.claim && empty_count < sources) {
+    while (claimed_.size() < most && empty_count < sources) {
         const unsigned source = rotation_++ % sources;
         if (empty[source]) {
             continue;

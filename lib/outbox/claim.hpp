@@ -18,8 +18,8 @@ class Claimer {
   public:
     Claimer(Tables& tables, const DrainRequest& request, unsigned& rotation);
 
-    /// What was claimed, in order.
-    std::vector<ClaimedRecord> run();
+    /// What was claimed, in order: so many at most.
+    std::vector<ClaimedRecord> run(std::size_t most);
     /// Stopped by a bound, or by the number wanted, with candidates left.
     bool more() { return out_of_budget_ || candidates_left(); }
 

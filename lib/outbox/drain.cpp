@@ -174,9 +174,10 @@ void DrainJob::apply(Tables& tables) {
 void DrainJob::claim(Tables& tables) {
     Claimer claimer{tables, request_, memory_.rotation};
     claim_again(tables);
+    const std::size_t most = request_.claim - std::min(request_.claim, reply.claimed.size());
     // While a person holds it nothing is claimed; that something waits is told all the same.
     if (!tables.ledger().control.person_hold) {
-        for (ClaimedRecord& record : claimer.run()) {
+        for (ClaimedRecord& record : claimer.run(most)) {
             memory_.tentative.push_back(record.key);
             reply.claimed.push_back(std::move(record));
         }

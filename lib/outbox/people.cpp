@@ -149,12 +149,13 @@ void HoldJob::apply(Tables& tables) {
     control.person_hold = false;
     ++control.releases;
     // A drainer ends its own; where there is none, the next one begins without. What the server
-    // said binds still.
+    // said binds still, and without a credential nothing can be sent.
     const core::OutboxMs now = tables.now();
     std::vector<HoldRow> holds = read_holds(tables.database());
     std::erase_if(holds, [&](const HoldRow& hold) {
-        return hold.reason != HoldReason::throttled || !hold.until ||
-               *hold.until - hold.step <= now;
+        const bool told =
+            hold.reason == HoldReason::throttled && hold.until && *hold.until - hold.step > now;
+        return !told && hold.reason != HoldReason::no_credential;
     });
     write_holds(tables.database(), holds);
     tables.ledger().refusals_in_row = 0;

@@ -1,3 +1,4 @@
+#include "hold_words.hpp"
 #include "output.hpp"
 #include "times.hpp"
 #include "verbs.hpp"
@@ -8,6 +9,11 @@ namespace {
 std::string released(const Status& status) {
     const bool is_told = status.hold && status.hold->reason == HoldReason::throttled &&
                          status.hold->until && *status.hold->until > utc_now();
+    if (status.hold && status.hold->reason == HoldReason::no_credential) {
+        const HoldWords words =
+            hold_words(*status.hold, status.drainer ? Sender::lives : Sender::absent);
+        return "released; but " + words.what + ": " + words.advice;
+    }
     if (!is_told && !status.drainer) {
         return "released: whoever sends next does so at once; now no process does (start the "
                "application, or run `agentsight-outbox drain`)";
