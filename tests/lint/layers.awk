@@ -11,8 +11,9 @@ BEGIN {
     may["outbox"] = " outbox sqlite os core public "
     may["delivery"] = " delivery outbox os core public "
     may["facade"] = " facade delivery outbox net sqlite os core public "
-    may["tools"] = " tools public "
-    may["sandbox"] = " sandbox public "
+    may["arguments"] = " arguments "  # of both programs' command lines
+    may["tools"] = " tools arguments public "
+    may["sandbox"] = " sandbox arguments public "
 
     posix = "^(aio|dirent|dlfcn|fcntl|fnmatch|ftw|glob|grp|ifaddrs|langinfo|libgen|mqueue|netdb|" \
             "poll|pthread|pwd|regex|sched|semaphore|signal|spawn|strings|syslog|termios|ucontext|" \
@@ -44,6 +45,7 @@ function layer_of(path,    part) {
     if (path ~ /^include\//) return "public"
     if (path ~ /^tests\//) return "tests"
     if (path ~ /^tools\/sandbox\//) return "sandbox"
+    if (path ~ /^tools\/arguments[.]hpp$/) return "arguments"
     if (path ~ /^tools\//) return "tools"
     if (path ~ /^lib\/[^\/]*$/) return "facade"
     split(path, part, "/")
@@ -110,7 +112,7 @@ function judge_foreign(name) {
         complain(name, "only lib/os calls the operating system")
     else if (name ~ /^nlohmann\// && layer == "public" && !may_json)
         complain(name, "only conversation_manager.hpp, client.hpp and detail/ do, inline")
-    else if (name ~ /^CLI\// && layer != "tools" && layer != "sandbox")
+    else if (name ~ /^CLI\// && layer !~ /^(tools|sandbox|arguments)$/)
         complain(name, "only the programs do")
     else if (name ~ /^doctest/)
         complain(name, "only tests do")

@@ -1,7 +1,6 @@
 #include "command_line.hpp"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <exception>
 #include <filesystem>
 #include <new>
@@ -10,6 +9,7 @@
 
 #include "agentsight/error.hpp"
 #include "agentsight/version.hpp"
+#include "arguments.hpp"
 #include "output.hpp"
 #include "text.hpp"
 #include "verbs.hpp"
@@ -44,27 +44,6 @@ std::string help_hint(const CLI::App& app) {
     return "agentsight-outbox --help";
 }
 
-/// The parser takes `--comment=` for a flag whose value comes next; in a script it is what is left
-/// of `--comment=$TEXT`, and an empty text.
-std::vector<std::string> arguments_in_reverse(int argc, char** argv) {
-    std::vector<std::string> arguments;
-    bool are_flags = true;
-    for (int i = 1; i < argc; ++i) {
-        std::string argument = argv[i];
-        are_flags = are_flags && argument != "--";
-        if (are_flags && argument.size() > 3 && argument.starts_with("--") &&
-            argument.find('=') == argument.size() - 1) {
-            argument.pop_back();
-            arguments.push_back(std::move(argument));
-            arguments.emplace_back();
-        } else {
-            arguments.push_back(std::move(argument));
-        }
-    }
-    std::reverse(arguments.begin(), arguments.end());
-    return arguments;
-}
-
 /// CLI11's words, but for those that would repeat an argument: it may be a customer's comment
 /// whose quotes were forgotten.
 std::string parse_words(const CLI::App& app, const CLI::ParseError& error) {
@@ -96,7 +75,7 @@ std::string parse_words(const CLI::App& app, const CLI::ParseError& error) {
 
 ExitCode parse(CLI::App& app, int argc, char** argv, bool& is_run) {
     try {
-        app.parse(arguments_in_reverse(argc, argv));
+        app.parse(arguments_in_reverse(app, argc, argv));
         is_run = true;
         return ExitCode::done;
     } catch (const CLI::Success& help) {

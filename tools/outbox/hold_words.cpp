@@ -81,13 +81,8 @@ HoldWords hold_words(const Hold& hold, Sender sender) {
 }
 
 std::optional<HoldWords> obstacle(const Status& status) {
-    if (status.left_to_person > 0 && status.left_to_person == open_records(status)) {
-        return HoldWords{"only a person can settle what may have arrived",
-                         "look on the server for each of `agentsight-outbox list --state unknown`, "
-                         "then `agentsight-outbox resolve ID --delivered` or `--resend`"};
-    }
     const bool is_held_by_person = status.hold && status.hold->reason == HoldReason::person;
-    if (status.drainer && status.drainer->stopped && open_records(status) > 0 &&
+    if (status.drainer && status.drainer->stopped && sendable_records(status) > 0 &&
         !is_held_by_person) {
         const std::string pid = std::to_string(status.drainer->pid);
         return HoldWords{"the process that sends, " + pid + ", is stopped",
@@ -100,11 +95,22 @@ std::optional<HoldWords> obstacle(const Status& status) {
         return HoldWords{"every waiting record was submitted under another kind of credential",
                          "drain with a credential of that kind (`list --json` names it)"};
     }
-    if (!status.drainer && open_records(status) > 0) {
+    if (!status.drainer && sendable_records(status) > 0) {
         return HoldWords{"no process is sending",
                          "start the application, or run `agentsight-outbox drain`"};
     }
     return std::nullopt;
+}
+
+std::optional<HoldWords> left_words(const Status& status) {
+    if (status.left_to_person == 0) {
+        return std::nullopt;
+    }
+    return HoldWords{counted(status.left_to_person, "record") +
+                         " may have arrived, and only a person can settle " +
+                         (status.left_to_person == 1 ? "it" : "them"),
+                     "look on the server for each of `agentsight-outbox list --state unknown`, "
+                     "then `agentsight-outbox resolve ID --delivered` or `--resend`"};
 }
 
 }  // namespace agentsight::tool

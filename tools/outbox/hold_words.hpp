@@ -29,5 +29,12 @@ std::optional<HoldWords> obstacle(const Status& status);
 inline std::uint64_t open_records(const Status& status) {
     return status.waiting + status.claimed + status.unknown;
 }
+/// Of those the ones that are sent, or looked for, without a person.
+inline std::uint64_t sendable_records(const Status& status) {
+    return open_records(status) - std::min(open_records(status), status.left_to_person);
+}
+
+/// Where records are left to a person, whatever else there is.
+std::optional<HoldWords> left_words(const Status& status);
 
 }  // namespace agentsight::tool

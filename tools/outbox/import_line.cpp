@@ -4,10 +4,11 @@
 #include <array>
 #include <bitset>
 #include <charconv>
+#include <set>
+#include <utility>
 
 #include "exit_code.hpp"
 #include "flags.hpp"
-#include "output.hpp"
 #include "times.hpp"
 
 namespace agentsight::tool {
@@ -43,6 +44,58 @@ std::optional<int> number_in(std::string_view text, int least, int most) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     const bool is_number = error == std::errc{} && end == text.data() + text.size();
     return is_number && number >= least && number <= most ? std::optional(number) : std::nullopt;
+}
+
+bool is_submission_time(const std::optional<UtcMilliseconds>& time) {
+    constexpr UtcMilliseconds year_2100 = 4'102'444'800'000;
+    return time && *time >= 0 && *time < year_2100;
+}
+
+/// The status of an answer, or null. Throws BadLine.
+std::optional<int> status_in(const JsonMember& member, const std::string& where) {
+    if (member.raw == "null") {
+        return std::nullopt;
+    }
+    const std::optional<int> status = number_in(member.raw, 100, 999);
+    if (!status) {
+        throw BadLine(where + ": status must be a whole number from 100 to 999, or null");
+    }
+    return status;
+}
+
+Attempt attempt_in(std::string_view text) {
+    const auto members = object_members(text);
+    if (!members) {
+        throw BadLine("history must be an array of attempts, each as `show --json` has it");
+    }
+    Attempt attempt{};
+    std::set<std::string> seen;
+    for (const JsonMember& member : *members) {
+        if (!seen.insert(member.name).second) {
+            throw BadLine("history: " + member.name + " is named twice");
+        }
+        if (member.name == "status") {
+            attempt.status = status_in(member, "history");
+        } else if (member.name == "began_at" || member.name == "ended_at") {
+            const auto time = is_text(member) ? time_from(json_text(member.raw)) : std::nullopt;
+            if (!is_submission_time(time)) {
+                throw BadLine("history: " + member.name +
+                              " must be a time as 2026-08-17T18:52:44Z");
+            }
+            (member.name == "began_at" ? attempt.began : attempt.ended) = *time;
+        } else if (member.name == "outcome" || member.name == "detail") {
+            if (!is_text(member)) {
+                throw BadLine("history: " + member.name + " must be a string");
+            }
+            (member.name == "outcome" ? attempt.outcome : attempt.detail) = json_text(member.raw);
+        }
+    }
+    for (const char* name : {"began_at", "ended_at", "outcome", "status", "detail"}) {
+        if (!seen.contains(name)) {
+            throw BadLine(std::string("history: an attempt has no ") + name);
+        }
+    }
+    return attempt;
 }
 
 }  // namespace
@@ -156,18 +209,16 @@ void ImportLine::take_last_error(const JsonMember& member) {
     if (!parts) {
         throw BadLine("last_error must be null or an object of status and detail");
     }
+    bool has_status = false;
     for (const JsonMember& part : *parts) {
-        if (part.raw == "null") {
-            continue;
-        }
         if (part.name == "status") {
-            last_status_ = number_in(part.raw, 100, 999);
-            if (!last_status_) {
-                throw BadLine("last_error: status must be a whole number from 100 to 999, or null");
+            if (std::exchange(has_status, true)) {
+                throw BadLine("last_error: status is named twice");
             }
-        } else if (part.name == "detail") {
-            if (!is_text(part)) {
-                throw BadLine("last_error: detail must be a string");
+            last_status_ = status_in(part, "last_error");
+        } else if (part.name == "detail" && part.raw != "null") {
+            if (last_error_ || !is_text(part)) {
+                throw BadLine("last_error: detail must be one string");
             }
             last_error_ = json_text(part.raw);
         }
@@ -175,24 +226,17 @@ void ImportLine::take_last_error(const JsonMember& member) {
 }
 
 void ImportLine::take_history(const JsonMember& member) {
-    const Json attempts = Json::parse(member.raw, nullptr, false);
-    if (!attempts.is_array()) {
+    // Twenty attempts with the longest words, every byte of them escaped, take half of it.
+    constexpr std::size_t most_bytes = std::size_t{128} << 10;
+    if (member.raw.size() > most_bytes) {
+        throw BadLine("history must not be longer than 128 KiB");
+    }
+    const auto attempts = array_elements(member.raw);
+    if (!attempts) {
         throw BadLine("history must be an array of attempts, each as `show --json` has it");
     }
-    try {
-        for (const Json& attempt : attempts) {
-            const auto began = time_from(attempt.at("began_at").get<std::string>());
-            const auto ended = time_from(attempt.at("ended_at").get<std::string>());
-            const Json& status = attempt.at("status");
-            if (!began || !ended) {
-                throw BadLine("history: began_at and ended_at must be times");
-            }
-            history_.push_back({*began, *ended, attempt.at("outcome").get<std::string>(),
-                                status.is_null() ? std::nullopt : std::optional(status.get<int>()),
-                                attempt.at("detail").get<std::string>()});
-        }
-    } catch (const Json::exception&) {
-        throw BadLine("history: an attempt is not as `show --json` has it");
+    for (const std::string_view attempt : *attempts) {
+        history_.push_back(attempt_in(attempt));
     }
 }
 
@@ -207,8 +251,7 @@ void ImportLine::take_conversation(const JsonMember& member) {
 void ImportLine::take_time(const JsonMember& member) {
     submitted_at_ = is_text(member) ? time_from(json_text(member.raw)) : std::nullopt;
     // Later ids would follow one from the end of time.
-    constexpr UtcMilliseconds year_2100 = 4'102'444'800'000;
-    if (!submitted_at_ || *submitted_at_ < 0 || *submitted_at_ >= year_2100) {
+    if (!is_submission_time(submitted_at_)) {
         throw BadLine(
             "submitted_at must be a time as 2026-08-17T18:52:44Z, from 1970 to the end of 2099");
     }

@@ -119,6 +119,25 @@ std::optional<std::vector<JsonMember>> object_members(std::string_view line) {
     return members;
 }
 
+std::optional<std::vector<std::string_view>> array_elements(std::string_view text) {
+    if (!text.starts_with('[')) {
+        return std::nullopt;
+    }
+    Walker walker(text);
+    std::vector<std::string_view> elements;
+    walker.step();
+    walker.skip_space();
+    while (walker.here() != ']') {
+        elements.push_back(walker.value());
+        walker.skip_space();
+        if (walker.here() == ',') {
+            walker.step();
+            walker.skip_space();
+        }
+    }
+    return elements;
+}
+
 std::string json_text(std::string_view raw) {
     if (raw.find('\\') == raw.npos) {
         return std::string(raw.substr(1, raw.size() - 2));

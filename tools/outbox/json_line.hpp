@@ -18,6 +18,9 @@ struct JsonMember {
 /// The views point into `line`.
 std::optional<std::vector<JsonMember>> object_members(std::string_view line);
 
+/// The elements of the one JSON array that `text` holds, valid JSON; none where it is no array.
+std::optional<std::vector<std::string_view>> array_elements(std::string_view text);
+
 /// Whether it would be JSON but for the escape of half a surrogate pair, which is no text
 /// (RFC 8259, section 8.2).
 bool has_half_a_pair(std::string_view line);

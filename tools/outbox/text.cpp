@@ -119,7 +119,8 @@ std::string status_and_words(std::optional<int> status, std::string_view words) 
     std::string text = std::to_string(*status);
     // What is said of an answer without words begins with its status.
     const std::string said = "status " + text;
-    if (words.starts_with(said)) {
+    const bool says_it = words == said || words.starts_with(said + " ");
+    if (says_it) {
         words.remove_prefix(said.size());
         return text + std::string(words);
     }

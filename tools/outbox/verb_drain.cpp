@@ -249,20 +249,7 @@ class Drain {
                reason == HoldReason::account_unpaid;
     }
 
-    bool unknowns_are_left_to_person() const {
-        if (last_.unknown == 0) {
-            return true;
-        }
-        const Outbox outbox(options_.outbox_path, OutboxMode::read_only);
-        bool all = true;
-        Filter filter;
-        filter.state = RecordState::unknown;
-        outbox.for_each(filter, [&](const Record& record) {
-            all = record.left_to_person;
-            return all;
-        });
-        return all;
-    }
+    bool unknowns_are_left_to_person() const { return last_.unknown == last_.left_to_person; }
 
     void show(Progress& progress) const {
         if (!progress.is_shown()) {
@@ -299,6 +286,11 @@ class Drain {
                                                             : "";
         words += std::to_string(last_.waiting) + " waiting, " + std::to_string(last_.claimed) +
                  " claimed, " + std::to_string(last_.unknown) + " unknown";
+        if (last_.left_to_person > 0 && sendable_records(last_) == 0) {
+            return words +
+                   "; only a person can settle those unknown: see `agentsight-outbox "
+                   "resolve --help`";
+        }
         if (last_.hold) {
             const HoldWords hold = hold_words(*last_.hold, other_ ? Sender::lives : Sender::ended);
             return words + "; " + hold.what + ": " + hold.advice;
@@ -307,11 +299,6 @@ class Drain {
             return words +
                    "; those waiting were submitted under another kind of credential: "
                    "drain with one of that kind";
-        }
-        if (verdict == Verdict::hopeless) {
-            return words +
-                   "; only a person can settle those unknown: see `agentsight-outbox "
-                   "resolve --help`";
         }
         return words + "; nothing is lost: run `agentsight-outbox drain` again";
     }

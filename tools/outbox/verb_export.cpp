@@ -20,7 +20,8 @@ struct ExportFlags {
 Json exported(const Outbox& outbox, const Record& listed) {
     const bool is_settled =
         listed.state == RecordState::delivered || listed.state == RecordState::discarded;
-    if (is_settled || (listed.attempts == 0 && listed.last_error.empty())) {
+    if (is_settled || (listed.state == RecordState::waiting && listed.attempts == 0 &&
+                       !listed.last_status && listed.last_error.empty())) {
         return to_json(listed, Reveal::yes);
     }
     try {

@@ -14,9 +14,13 @@ std::string released(const Status& status) {
             hold_words(*status.hold, status.drainer ? Sender::lives : Sender::absent);
         return "released; but " + words.what + ": " + words.advice;
     }
-    if (!is_told && !status.drainer) {
-        return "released: whoever sends next does so at once; now no process does (start the "
-               "application, or run `agentsight-outbox drain`)";
+    if (!status.drainer || status.drainer->stopped) {
+        return "released: whoever sends next does so " +
+               (is_told ? "once the server's own time is over, " + iso8601(*status.hold->until)
+                        : std::string("at once")) +
+               (status.drainer ? "; now the process that sends is stopped"
+                               : "; now no process does (start the application, or run "
+                                 "`agentsight-outbox drain`)");
     }
     return is_told ? "released: sending goes on once the server's own time is over, " +
                          iso8601(*status.hold->until)

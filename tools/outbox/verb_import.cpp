@@ -41,10 +41,9 @@ class Import {
           bar_("line", size) {}
 
     ExitCode run() {
-        const Interrupts interrupts;
         std::string text;
         // A line during which the signal came may have been cut short.
-        const auto came = [&] { return interrupts.came(); };
+        const auto came = [&] { return interrupts_.came(); };
         while (!came() && reader_.next(text, came) && !came()) {
             if (reader_.number() == 1 && text.starts_with("\xEF\xBB\xBF")) {
                 text.erase(0, 3);  // a byte order mark, as some editors write it
@@ -59,7 +58,7 @@ class Import {
         hand_over();
         settle_all();
         bar_.erase();
-        if (interrupts.came()) {
+        if (interrupts_.came()) {
             report();
             complain("interrupted after line " + std::to_string(taken_) +
                      "; import again: lines with an id are not stored twice");
@@ -251,6 +250,7 @@ class Import {
     }
 
     const Common& common_;
+    const Interrupts interrupts_;  ///< before the outbox: each signal is one to end in order
     std::istream& input_;
     LineReader reader_;
     Outbox outbox_;

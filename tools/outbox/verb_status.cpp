@@ -61,7 +61,8 @@ void print_counts(const Status& status) {
 
 /// The line a technician came for.
 void print_verdict(const Status& status) {
-    const std::uint64_t open = open_records(status);
+    const std::uint64_t open = sendable_records(status);
+    const auto left = left_words(status);
     if (const auto words = obstacle(status)) {
         const std::string wait =
             open == 0 ? "" : ": " + counted(open, "record") + (open == 1 ? " waits" : " wait");
@@ -70,8 +71,12 @@ void print_verdict(const Status& status) {
     } else if (open > 0) {
         print_line(styled(counted(open, "record") + (open == 1 ? " is" : " are") + " on the way",
                           Style::warning));
-    } else {
+    } else if (!left) {
         print_line(styled("nothing waits", Style::good));
+    }
+    if (left) {
+        print_line(styled(left->what, Style::bad));
+        print_line("  what to do: " + left->advice);
     }
     print_line("");
 }

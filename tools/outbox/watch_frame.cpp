@@ -94,7 +94,8 @@ class Page {
 };
 
 void add_verdict(Page& page, const WatchLook& look) {
-    const std::uint64_t open = open_records(look.status);
+    const std::uint64_t open = sendable_records(look.status);
+    const auto left = left_words(look.status);
     if (!look.trouble.empty()) {
         page.add_wrapped("cannot look: " + inert(look.trouble), Style::bad);
         page.add("  what follows is what was seen last");
@@ -107,9 +108,13 @@ void add_verdict(Page& page, const WatchLook& look) {
         page.add(counted(open, "record") + (open == 1 ? " is" : " are") + " on the way",
                  Style::warning);
         page.gap();
-    } else {
+    } else if (!left) {
         page.add("nothing waits", Style::good);
         page.gap();
+    }
+    if (left) {
+        page.add_wrapped(left->what, Style::bad);
+        page.add_wrapped("  what to do: " + left->advice);
     }
 }
 
@@ -129,9 +134,12 @@ void add_counts(Page& page, const WatchLook& look, const WatchHistory& history) 
         "size          " + human_bytes(status.bytes));
 }
 
-std::vector<std::string> error_lines(const std::vector<WatchError>& errors, std::size_t columns) {
+/// Whole where there is room for that many lines, else one line each: of several errors none hides
+/// another.
+std::vector<std::string> error_lines(const std::vector<WatchError>& errors, std::size_t columns,
+                                     std::size_t most) {
     constexpr std::size_t most_errors = 5;
-    std::vector<std::string> lines;
+    std::vector<std::string> lines, cut;
     for (std::size_t i = 0; i < std::min(errors.size(), most_errors); ++i) {
         const std::string text = seconds_text(errors[i].at) + "  " + errors[i].id + "  " +
                                  std::to_string(errors[i].records) +
@@ -139,8 +147,9 @@ std::vector<std::string> error_lines(const std::vector<WatchError>& errors, std:
         for (std::string& line : wrapped(text, columns)) {
             lines.push_back(std::move(line));
         }
+        cut.push_back(text);
     }
-    return lines;
+    return lines.size() <= most ? lines : cut;
 }
 
 void add_errors(Page& page, const std::vector<std::string>& lines) {
@@ -254,9 +263,10 @@ std::vector<std::string> watch_frame(const WatchLook& look, const WatchHistory& 
     page.gap();
     add_counts(page, look, history);
     // The plot takes what the errors and the last line leave, on a small screen half of it.
-    const std::vector<std::string> errors = error_lines(look.errors, size.columns);
-    const std::size_t for_errors =
-        errors.empty() ? 2 : std::min(errors.size() + 4, std::max<std::size_t>(page.left() / 2, 6));
+    constexpr std::size_t around = 4;  // the errors' title, gaps and the last line
+    const std::size_t half = std::max(page.left() / 2, around + 1);
+    const std::vector<std::string> errors = error_lines(look.errors, size.columns, half - around);
+    const std::size_t for_errors = errors.empty() ? 2 : errors.size() + around;
     add_plot(page, history, size, for_errors);
     add_errors(page, errors);
     page.gap();
@@ -274,6 +284,9 @@ std::string watch_line(const WatchLook& look, const WatchHistory& history) {
         line += "; cannot look: " + inert(look.trouble);
     } else if (const auto words = obstacle(status)) {
         line += "; " + inert(words->what) + ": " + inert(words->advice);
+    }
+    if (const auto left = left_words(status)) {
+        line += "; " + left->what + ": " + left->advice;
     }
     return line;
 }

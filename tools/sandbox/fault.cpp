@@ -101,9 +101,13 @@ void read_member(const Json& value, std::string& member) {
     member = as_text(value);
 }
 void read_member(const Json& value, bool& member) {
+    if (!value.is_boolean())
+        throw std::invalid_argument{"wants true or false"};
     member = value.get<bool>();
 }
 void read_member(const Json& value, double& member) {
+    if (!value.is_number())
+        throw std::invalid_argument{"wants a number"};
     member = value.get<double>();
 }
 

@@ -9,6 +9,7 @@
 #include <system_error>
 #include <vector>
 
+#include "arguments.hpp"
 #include "sandbox/server.hpp"
 #include "sandbox/tail.hpp"
 
@@ -145,11 +146,12 @@ int main(int count, char** values) {
                "retry_after, location, at,\nbytes, ms, interval_ms, count, requests, per_ms, "
                "store, reset, generation, variant.\nFor example: --fault drop_after,times=2 "
                "--fault status,status=503,retry_after=5,nth=4");
+    app.option_defaults()->disable_flag_override();
     Arguments arguments;
     describe_server(app, arguments);
     describe_api(app, arguments);
     try {
-        app.parse(count, values);
+        app.parse(agentsight::tool::arguments_in_reverse(app, count, values));
     } catch (const CLI::Success& help) {
         return app.exit(help);
     } catch (const CLI::ParseError& error) {

@@ -50,7 +50,8 @@ Store::Store(const std::filesystem::path& file) : path_{file} {
     load(file);
     file_.reset(std::fopen(file.c_str(), "ae"));
     if (!file_)
-        throw std::runtime_error{"cannot open the rows file " + file.string() + " for writing"};
+        throw std::runtime_error{"--db: cannot open the rows file " + file.string() +
+                                 " for writing"};
 }
 
 void Store::load(const std::filesystem::path& file) {

@@ -271,4 +271,9 @@ TEST_CASE("an empty value behind = is empty, and no switch takes one") {
         CHECK(run.err.find("customer") == std::string::npos);
     }
     CHECK(tool.status()["accepted"] == 1);
+    // What stands in a value's place is one.
+    REQUIRE(tool({"submit", "--conversation-id", "c", "--sentiment", "positive", "--comment",
+                  "--comment="})
+                .code == 0);
+    CHECK(tool.json({"list", "--reveal"})[1]["comment"] == "--comment=");
 }

@@ -329,16 +329,27 @@ TEST_CASE("attempts and a last error that are none are bad lines") {
         CHECK(why(R"("last_error":{"status":)" + std::string(status) + "}")
                   .find("line 1: last_error: status must be") != std::string::npos);
     }
-    CHECK(why(R"("last_error":{"detail":5})").find("detail must be a string") != std::string::npos);
+    CHECK(why(R"("last_error":{"detail":5})").find("detail must be one string") !=
+          std::string::npos);
     CHECK(why(R"("last_error":"boom")").find("last_error must be null or an object") !=
           std::string::npos);
     for (const char* history :
          {"5", "{}", "[5]", R"([{"began_at":"2026-08-17T18:52:50Z"}])",
-          R"([{"began_at":"then","ended_at":"now","outcome":"","status":null,"detail":""}])"}) {
+          R"([{"began_at":"then","ended_at":"now","outcome":"","status":null,"detail":""}])",
+          R"([{"began_at":"2026-08-17T18:52:50Z","ended_at":"9999-08-17T18:52:50Z","outcome":"",)"
+          R"("status":null,"detail":""}])",
+          R"([{"began_at":"2026-08-17T18:52:50Z","ended_at":"2026-08-17T18:52:50Z","outcome":"",)"
+          R"("status":99999999999,"detail":""}])",
+          R"([{"began_at":"2026-08-17T18:52:50Z","ended_at":"2026-08-17T18:52:50Z","outcome":"",)"
+          R"("status":503,"status":404,"detail":""}])"}) {
         CAPTURE(history);
         CHECK(why(R"("history":)" + std::string(history)).find("line 1: history") !=
               std::string::npos);
     }
+    CHECK(why(R"("history":[)" + std::string(200'000, ' ') + "]").find("128 KiB") !=
+          std::string::npos);
+    CHECK(why(R"("last_error":{"status":503,"status":404})").find("status is named twice") !=
+          std::string::npos);
     CHECK(why(R"("state":"unknown","state":"waiting")").find("line 1: state is named twice") !=
           std::string::npos);
     for (const char* time : {"9999-12-31T23:59:59Z", "2100-01-01T00:00:00Z"}) {

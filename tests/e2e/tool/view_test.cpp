@@ -296,13 +296,28 @@ TEST_CASE("status says so where only a person can settle what is left") {
     REQUIRE(tool({"import", "-"}, line).code == 0);
     const std::string shown = tool({"status"}).out;
     CAPTURE(shown);
-    CHECK(shown.starts_with("only a person can settle what may have arrived: 1 record waits"));
+    CHECK(shown.starts_with("1 record may have arrived, and only a person can settle it\n"));
     CHECK(shown.find("`agentsight-outbox resolve ID --delivered`") != std::string::npos);
     CHECK(shown.find("unknown       1 (1 left to a person") != std::string::npos);
     CHECK(tool.status()["left_to_person"] == 1);
-    // Beside what can be sent, that comes first.
+    // A drain has nothing to add, whatever else is missing.
+    const Run drain = tool({"drain", "--deadline", "1s"});
+    CHECK(drain.code == 3);
+    CHECK(drain.err.find("only a person can settle those unknown") != std::string::npos);
+    CHECK(drain.err.find("AGENTSIGHT_API_KEY") == std::string::npos);
+    REQUIRE(tool({"release"}).code == 0);
+    // Beside what can be sent, that comes first; and what holds it is not hidden.
+    REQUIRE(tool({"hold"}).code == 0);
+    CHECK(tool({"status"}).out.starts_with("sending is stopped by a person"));
+    CHECK(tool({"status"}).out.find("\n1 record may have arrived") != std::string::npos);
+    REQUIRE(tool({"release"}).code == 0);
     tool.submit();
-    CHECK(tool({"status"}).out.starts_with("no process is sending: 2 records wait"));
+    const std::string both = tool({"status"}).out;
+    CAPTURE(both);
+    CHECK(both.find(": 1 record waits\n") != std::string::npos);
+    CHECK(both.find("\n1 record may have arrived") != std::string::npos);
+    CHECK(tool({"watch", "--count", "1"}).out.find("1 record may have arrived") !=
+          std::string::npos);
     REQUIRE(tool({"resolve", id, "--delivered"}).code == 0);
     CHECK(tool.status()["left_to_person"] == 0);
 }

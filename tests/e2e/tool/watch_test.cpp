@@ -141,6 +141,26 @@ TEST_CASE("the server's words cannot act on the screen") {
     CHECK(screen.find("\\x1b[2J") != std::string::npos);
 }
 
+TEST_CASE("a long error is shown whole where there is room, and hides no other") {
+    Night night;
+    night.look.errors.clear();
+    for (int i = 0; i < 4; ++i) {
+        night.look.errors.push_back(
+            {night.look.now,
+             std::to_string(500 + i) + " " + std::string(60, 'w') + " the last words", 1,
+             "0198b2af-9d11-7e40-8c6b-02d4f9a7b3c1"});
+    }
+    for (const std::size_t rows : {24, 60}) {
+        const std::string screen =
+            joined(agentsight::tool::watch_frame(night.look, night.history, {80, rows, 1s}));
+        CAPTURE(screen);
+        for (const char* status : {"1 x  500", "1 x  501", "1 x  502", "1 x  503"}) {
+            CHECK(screen.find(status) != std::string::npos);
+        }
+        CHECK((screen.find("the last words") != std::string::npos) == (rows == 60));
+    }
+}
+
 TEST_CASE("on a terminal watch is drawn in place, follows the outbox, and q ends it") {
     const Tool tool;
     tool.submit();

@@ -128,8 +128,9 @@ TEST_CASE("--tail prints a line a row, with the comment only if asked") {
 TEST_CASE("a bad flag is 2, a port in use is 1") {
     CHECK(ChildProcess::execute(SANDBOX_PROGRAM, {"--nonsense"}).wait().code == 2);
     CHECK(ChildProcess::execute(SANDBOX_PROGRAM, {"--port", "70000"}).wait().code == 2);
-    for (const char* fault : {"nonsense", "status,status=abc", "status,probability=2",
-                              "drip,bytes=0", "throttle,requests=-1", "throttle,per_ms=0"}) {
+    for (const char* fault :
+         {"nonsense", "status,status=abc", "status,probability=2", "status,probability=nan",
+          "drip,bytes=0", "throttle,requests=-1", "throttle,per_ms=0"}) {
         CAPTURE(fault);
         const auto [code, said] = refused({"--fault", fault});
         CHECK(code == 2);
@@ -137,6 +138,9 @@ TEST_CASE("a bad flag is 2, a port in use is 1") {
     }
     CHECK(refused({"--db", "/"}).second == "agentsight-sandbox: --db: / is a folder\n");
     CHECK(refused({"--db", "/"}).first == 2);
+    CHECK(refused({"--db", "/nonexistent/rows"}).second.find("--db: cannot open") !=
+          std::string::npos);
+    CHECK(refused({"--tail=no"}).first == 2);
     Program program{{"--port", "0"}};
     CHECK(ChildProcess::execute(SANDBOX_PROGRAM, {"--port", std::to_string(program.port())})
               .wait()
