@@ -76,7 +76,8 @@ Sought sought(const outbox::ClaimedRecord& record, core::UtcMs window_start) {
 }
 
 // Windows are open to the right, so giving the oldest row to the fitting record with the
-// earliest window leaves the most for the others; among equals the older record is first.
+// earliest window leaves the most for the others; among equals the older record is first. One that
+// takes rows of any source comes last: whatever row comes later will do for it.
 std::vector<Match> match_rows(const std::vector<Sought>& records,
                               std::span<const core::ServerRow> rows) {
     std::vector<Place> earliest_first;
@@ -92,8 +93,16 @@ std::vector<Match> match_rows(const std::vector<Sought>& records,
     std::vector<Match> matches;
     for (const Place& place : oldest_first) {
         const core::ServerRow& row = rows[place.index];
-        const auto found = std::ranges::find_if(
-            earliest_first, [&](const Place& one) { return fits(records[one.index], row); });
+        const auto first = [&](bool of_any_source) {
+            return std::ranges::find_if(earliest_first, [&](const Place& one) {
+                const Sought& record = records[one.index];
+                return record.source.empty() == of_any_source && fits(record, row);
+            });
+        };
+        auto found = first(false);
+        if (found == earliest_first.end()) {
+            found = first(true);
+        }
         if (found != earliest_first.end()) {
             matches.push_back({found->key, row.id, row.created_at});
             earliest_first.erase(found);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <functional>
 #include <set>
 
 #include "support/test_random.hpp"
@@ -162,6 +163,45 @@ TEST_CASE("matching finds as many as any matching could") {
             CHECK(*match.server_time >= one->window_start);
         }
         CHECK(used.size() == matches.size());
+    }
+}
+
+TEST_CASE("matching finds as many as any matching could, of several sources too") {
+    test::TestRandom random{test::test_seed()};
+    CAPTURE(random.seed());
+    const std::vector<std::string> sources{"customer", "platform"};
+    for (int round = 0; round < 5'000; ++round) {
+        std::vector<Sought> records(random.below(6));
+        std::vector<core::ServerRow> rows;
+        for (std::size_t i = 0; i < records.size(); ++i) {
+            records[i] = sought(record(static_cast<std::int64_t>(i), 0),
+                                static_cast<core::UtcMs>(random.below(6)));
+            const auto kind = random.below(3);
+            records[i].source = kind < 2 ? sources[kind] : std::string{};
+        }
+        for (std::uint64_t i = random.below(6); i > 0; --i) {
+            rows.push_back(row(std::to_string(i), static_cast<core::UtcMs>(random.below(6))));
+            rows.back().source = sources[random.below(2)];
+        }
+        const auto may = [&](const Sought& one, const core::ServerRow& other) {
+            return *other.created_at >= one.window_start &&
+                   (one.source.empty() || one.source == other.source);
+        };
+        // Every way to give each record a row or none.
+        const std::function<std::size_t(std::size_t, unsigned)> best =
+            [&](std::size_t at, unsigned taken) -> std::size_t {
+            if (at == records.size()) {
+                return 0;
+            }
+            std::size_t most = best(at + 1, taken);
+            for (std::size_t r = 0; r < rows.size(); ++r) {
+                if ((taken >> r & 1U) == 0 && may(records[at], rows[r])) {
+                    most = std::max(most, 1 + best(at + 1, taken | 1U << r));
+                }
+            }
+            return most;
+        };
+        REQUIRE(match_rows(records, rows).size() == best(0, 0));
     }
 }
 
