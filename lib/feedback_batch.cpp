@@ -38,7 +38,8 @@ outbox::Submission prepared(const ImportedFeedback& given, const core::Validatio
                             : core::printable(core::masked(said, submission.feedback));
     };
     submission.last_error = words(given.last_error);
-    for (const Attempt& attempt : given.history) {
+    const std::size_t kept = std::min(given.history.size(), outbox::max_attempts_kept);
+    for (const Attempt& attempt : given.history.last(kept)) {
         submission.history.push_back({attempt.began, attempt.ended, words(attempt.outcome),
                                       attempt.status, words(attempt.detail)});
     }

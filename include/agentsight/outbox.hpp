@@ -220,7 +220,8 @@ class AGENTSIGHT_API Outbox {
     static Salvage salvage(const std::filesystem::path& path, const Options& options = {},
                            bool even_if_sound = false);
 
-    /// Stops sending, durably, until release(), which ends every hold and its backoff.
+    /// Stops sending, durably, until release(), which ends every hold and its backoff, but for a
+    /// `Retry-After` that still runs and a credential that is missing.
     void hold();
     void release();
 

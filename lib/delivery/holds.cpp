@@ -82,8 +82,7 @@ bool HoldTable::enter_throttle(const HoldCause& cause, Throttle times, const cor
 
 std::optional<core::OutboxMs> HoldTable::told() const {
     const outbox::HoldRow* const row = find(HoldReason::throttled);
-    return row != nullptr && row->until ? std::optional{*row->until - std::max(row->step, 0)}
-                                        : std::nullopt;
+    return row != nullptr ? row->told() : std::nullopt;
 }
 
 bool HoldTable::enter_for_good(const HoldCause& cause, const core::Moment& moment) {

@@ -11,9 +11,10 @@
 
 namespace agentsight::outbox {
 
-/// Takes due records from three sources in turn, so that none starves another: retries that
-/// are due, records another kind of credential had to leave, and fresh ones. On its way it
-/// parks fresh records behind open ones of their conversation. Bounded work a transaction.
+/// Takes due records from several sources in turn: retries that are due, records another kind of
+/// credential had to leave, and behind those, whose conversations they would overtake in, fresh
+/// ones. On its way it parks fresh records behind open ones of their conversation. Bounded work a
+/// transaction.
 class Claimer {
   public:
     Claimer(Tables& tables, const DrainRequest& request, unsigned& rotation);

@@ -150,12 +150,14 @@ void HoldJob::apply(Tables& tables) {
     ++control.releases;
     // A drainer ends its own; where there is none, the next one begins without. What the server
     // said binds still, and without a credential nothing can be sent.
-    const core::OutboxMs now = tables.now();
     std::vector<HoldRow> holds = read_holds(tables.database());
-    std::erase_if(holds, [&](const HoldRow& hold) {
-        const bool told =
-            hold.reason == HoldReason::throttled && hold.until && *hold.until - hold.step > now;
-        return !told && hold.reason != HoldReason::no_credential;
+    std::erase_if(holds, [&](HoldRow& hold) {
+        if (hold.reason == HoldReason::throttled) {
+            hold.until = hold.told();
+            hold.step = 0;
+            return !hold.until || *hold.until <= tables.now();
+        }
+        return hold.reason != HoldReason::no_credential;
     });
     write_holds(tables.database(), holds);
     tables.ledger().refusals_in_row = 0;

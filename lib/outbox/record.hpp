@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -32,7 +34,10 @@ enum class Lane : int {
 
 RecordState public_state(Lane lane);
 
-/// One line of a record's history (bounded: the newest 20 are kept).
+/// Of a record's history, the newest.
+constexpr std::size_t max_attempts_kept = 20;
+
+/// One line of a record's history.
 struct AttemptNote {
     core::UtcMs began = 0;
     core::UtcMs ended = 0;
@@ -124,6 +129,11 @@ struct HoldRow {
     int step = 0;
     int status = 0;
     std::string detail;
+
+    /// Of a throttle: when it ends by what the server said.
+    std::optional<core::OutboxMs> told() const {
+        return until ? std::optional{*until - std::max(step, 0)} : std::nullopt;
+    }
 };
 
 /// What the drainer remembers from run to run. Small; written as a whole.

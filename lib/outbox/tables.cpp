@@ -8,11 +8,7 @@
 
 namespace agentsight::outbox {
 
-namespace {
-
-constexpr int max_attempts_kept = 20;
-
-}  // namespace
+namespace {}  // namespace
 
 void Tables::begin(const core::Moment& moment) {
     changed_ = false;
@@ -310,7 +306,7 @@ void Tables::note_attempt(std::int64_t key, const AttemptNote& note) {
     database_.execute(
         "DELETE FROM attempt WHERE key = ?1 AND n <= (SELECT max(n) FROM attempt WHERE key = ?1)"
         " - ?2",
-        key, max_attempts_kept);
+        key, static_cast<std::int64_t>(max_attempts_kept));
     changed_ = true;
 }
 

@@ -18,11 +18,11 @@ bool is_text(const JsonMember& member) {
     return member.raw.starts_with('"');
 }
 
-void set(std::optional<std::string>& field, const JsonMember& member) {
+std::string text_of(const JsonMember& member) {
     if (!is_text(member)) {
         throw BadLine(member.name + " must be a string");
     }
-    field = json_text(member.raw);
+    return json_text(member.raw);
 }
 
 std::optional<Credential::Kind> kind_named(std::string_view name) {
@@ -35,10 +35,6 @@ std::optional<Credential::Kind> kind_named(std::string_view name) {
     return name == "jwt" ? std::optional(Credential::Kind::jwt) : std::nullopt;
 }
 
-constexpr std::array<std::string_view, 12> known_members{
-    "id",           "conversation_id", "conversation", "sentiment", "comment",    "metadata",
-    "submitted_at", "state",           "credential",   "attempts",  "last_error", "history"};
-
 std::optional<int> number_in(std::string_view text, int least, int most) {
     int number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -46,7 +42,7 @@ std::optional<int> number_in(std::string_view text, int least, int most) {
     return is_number && number >= least && number <= most ? std::optional(number) : std::nullopt;
 }
 
-bool is_submission_time(const std::optional<UtcMilliseconds>& time) {
+bool is_from_1970_to_2099(const std::optional<UtcMilliseconds>& time) {
     constexpr UtcMilliseconds year_2100 = 4'102'444'800'000;
     return time && *time >= 0 && *time < year_2100;
 }
@@ -78,7 +74,7 @@ Attempt attempt_in(std::string_view text) {
             attempt.status = status_in(member, "history");
         } else if (member.name == "began_at" || member.name == "ended_at") {
             const auto time = is_text(member) ? time_from(json_text(member.raw)) : std::nullopt;
-            if (!is_submission_time(time)) {
+            if (!is_from_1970_to_2099(time)) {
                 throw BadLine("history: " + member.name +
                               " must be a time as 2026-08-17T18:52:44Z");
             }
@@ -100,25 +96,42 @@ Attempt attempt_in(std::string_view text) {
 
 }  // namespace
 
+const std::array<ImportLine::Field, 12> ImportLine::fields{{
+    {"id", &ImportLine::take_id},
+    {"conversation_id", &ImportLine::take_conversation_id},
+    {"conversation", &ImportLine::take_conversation},
+    {"sentiment", &ImportLine::take_sentiment},
+    {"comment", &ImportLine::take_comment},
+    {"metadata", &ImportLine::take_metadata},
+    {"submitted_at", &ImportLine::take_time},
+    {"state", &ImportLine::take_state},
+    {"credential", &ImportLine::take_credential},
+    {"attempts", &ImportLine::take_attempts},
+    {"last_error", &ImportLine::take_last_error},
+    {"history", &ImportLine::take_history},
+}};
+
 ImportLine::ImportLine(std::string_view text) {
     const auto members = object_members(text);
     if (!members) {
         throw BadLine(has_half_a_pair(text)
-                          ? "a \\ud800 to \\udfff escape must be one half of a surrogate pair"
+                          ? "a \\ud800 to \\udfff escape must stand in a surrogate pair"
                           : "not one JSON object");
     }
-    std::bitset<known_members.size()> seen;
+    std::bitset<fields.size()> seen;
     for (const JsonMember& member : *members) {
-        const auto at = std::find(known_members.begin(), known_members.end(), member.name);
-        if (at == known_members.end()) {
+        const auto field = std::ranges::find(fields, member.name, &Field::name);
+        if (field == fields.end()) {
             continue;  // what else `export` writes: its lines can be imported as they are
         }
-        const auto number = static_cast<std::size_t>(at - known_members.begin());
+        const auto number = static_cast<std::size_t>(field - fields.begin());
         if (seen[number]) {
             throw BadLine(member.name + " is named twice");  // which one was meant?
         }
         seen.set(number);
-        take(member);
+        if (member.raw != "null") {
+            (this->*field->take)(member);
+        }
     }
     if (conversation_id_.has_value() == conversation_.has_value()) {
         throw BadLine("needs one of conversation_id and conversation");
@@ -144,42 +157,35 @@ ImportedFeedback ImportLine::feedback() const {
             history_};
 }
 
-void ImportLine::take(const JsonMember& member) {
-    if (member.raw == "null") {
-        return;
+void ImportLine::take_id(const JsonMember& member) {
+    id_ = text_of(member);
+    if (id_->empty()) {
+        throw BadLine("id must not be empty");
     }
-    if (member.name == "id") {
-        set(id_, member);
-        if (id_->empty()) {
-            throw BadLine("id must not be empty");
-        }
-    } else if (member.name == "conversation_id") {
-        set(conversation_id_, member);
-    } else if (member.name == "sentiment") {
-        set(sentiment_, member);
-    } else if (member.name == "comment") {
-        set(comment_, member);
-    } else if (member.name == "metadata") {
-        metadata_ = member.raw;
-    } else if (member.name == "conversation") {
-        take_conversation(member);
-    } else if (member.name == "submitted_at") {
-        take_time(member);
-    } else if (member.name == "state") {
-        take_state(member);
-    } else if (member.name == "credential") {
-        const auto kind = is_text(member) ? kind_named(json_text(member.raw)) : std::nullopt;
-        if (!kind) {
-            throw BadLine("credential must be one of none, api_key, jwt");
-        }
-        credential_ = *kind;
-    } else if (member.name == "attempts") {
-        take_attempts(member);
-    } else if (member.name == "last_error") {
-        take_last_error(member);
-    } else if (member.name == "history") {
-        take_history(member);
+}
+
+void ImportLine::take_conversation_id(const JsonMember& member) {
+    conversation_id_ = text_of(member);
+}
+
+void ImportLine::take_sentiment(const JsonMember& member) {
+    sentiment_ = text_of(member);
+}
+
+void ImportLine::take_comment(const JsonMember& member) {
+    comment_ = text_of(member);
+}
+
+void ImportLine::take_metadata(const JsonMember& member) {
+    metadata_ = member.raw;
+}
+
+void ImportLine::take_credential(const JsonMember& member) {
+    const auto kind = is_text(member) ? kind_named(json_text(member.raw)) : std::nullopt;
+    if (!kind) {
+        throw BadLine("credential must be one of none, api_key, jwt");
     }
+    credential_ = *kind;
 }
 
 void ImportLine::take_state(const JsonMember& member) {
@@ -251,7 +257,7 @@ void ImportLine::take_conversation(const JsonMember& member) {
 void ImportLine::take_time(const JsonMember& member) {
     submitted_at_ = is_text(member) ? time_from(json_text(member.raw)) : std::nullopt;
     // Later ids would follow one from the end of time.
-    if (!is_submission_time(submitted_at_)) {
+    if (!is_from_1970_to_2099(submitted_at_)) {
         throw BadLine(
             "submitted_at must be a time as 2026-08-17T18:52:44Z, from 1970 to the end of 2099");
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
@@ -34,7 +35,19 @@ class ImportLine {
     ImportedFeedback feedback() const;
 
   private:
-    void take(const JsonMember& member);
+    /// A member that is taken, unless it is null.
+    struct Field {
+        std::string_view name;
+        void (ImportLine::*take)(const JsonMember&);
+    };
+    static const std::array<Field, 12> fields;
+
+    void take_id(const JsonMember& member);
+    void take_conversation_id(const JsonMember& member);
+    void take_sentiment(const JsonMember& member);
+    void take_comment(const JsonMember& member);
+    void take_metadata(const JsonMember& member);
+    void take_credential(const JsonMember& member);
     void take_state(const JsonMember& member);
     void take_conversation(const JsonMember& member);
     void take_time(const JsonMember& member);

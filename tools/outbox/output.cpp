@@ -107,7 +107,9 @@ bool confirmed(std::string_view question) {
         return false;
     }
     std::string word = answer.data();
-    std::erase_if(word, [](unsigned char c) { return std::isspace(c) != 0; });
+    const auto is_blank = [](unsigned char c) { return std::isspace(c) != 0; };
+    word.erase(word.begin(), std::find_if_not(word.begin(), word.end(), is_blank));
+    word.erase(std::find_if_not(word.rbegin(), word.rend(), is_blank).base(), word.end());
     std::transform(word.begin(), word.end(), word.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return word == "y" || word == "yes";

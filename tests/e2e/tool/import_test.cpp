@@ -378,7 +378,7 @@ TEST_CASE("the escape of half a surrogate pair is named; other text that is no J
         CAPTURE(half);
         const Run run = tool({"import", "-"}, begin + half + "\"}\n");
         CHECK(run.code == 1);
-        CHECK(run.err.find("must be one half of a surrogate pair") != std::string::npos);
+        CHECK(run.err.find("must stand in a surrogate pair") != std::string::npos);
     }
     for (const char* other : {"\\ud800\"", "\\u12", "\\\\ud800\" 5"}) {
         CAPTURE(other);
@@ -386,4 +386,25 @@ TEST_CASE("the escape of half a surrogate pair is named; other text that is no J
               std::string::npos);
     }
     CHECK(tool({"import", "-"}, begin + "\\ud83d\\ude00 \\\\ud800\"}\n").code == 0);
+}
+
+TEST_CASE("of a long history an import keeps the newest twenty") {
+    const Tool tool;
+    const std::string id = "0198b5a0-0000-7d11-8f00-000000000001";
+    std::string attempts;
+    for (int i = 0; i < 25; ++i) {
+        attempts += std::string(i > 0 ? "," : "") +
+                    R"({"began_at":"2026-08-17T18:52:50Z","ended_at":"2026-08-17T18:52:51Z",)"
+                    R"("outcome":"unknown","status":null,"detail":"try )" +
+                    std::to_string(i) + "\"}";
+    }
+    REQUIRE(tool({"import", "-"},
+                 R"({"id":")" + id +
+                     R"(","conversation_id":"c","sentiment":"neutral","attempts":25,"history":[)" +
+                     attempts + "]}\n")
+                .code == 0);
+    const json history = tool.json({"show", id})["history"];
+    REQUIRE(history.size() == 20);
+    CHECK(history.front()["detail"] == "try 5");
+    CHECK(history.back()["detail"] == "try 24");
 }

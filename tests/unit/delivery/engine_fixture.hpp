@@ -109,6 +109,12 @@ class Drain {
         evidence.body = std::move(body);
         return evidence;
     }
+    static core::Evidence throttled(std::string retry_after,
+                                    std::string body = R"({"detail": "later"})") {
+        core::Evidence evidence = reply(429, std::move(body));
+        evidence.retry_after = std::move(retry_after);
+        return evidence;
+    }
     static core::Evidence html(int status) { return reply(status, "<html></html>", false); }
     static core::Evidence failed(core::Failure failure, bool written) {
         core::Evidence evidence;

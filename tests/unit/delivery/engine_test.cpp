@@ -357,8 +357,7 @@ TEST_CASE("a probe that draws an error ends a throttle: what is held is held for
     drain.submit("=a");
     drain.submit("=b");
     drain.run();
-    core::Evidence throttled = Drain::reply(429, R"({"detail": "Request was throttled."})");
-    throttled.retry_after = "5";
+    core::Evidence throttled = Drain::throttled("5");
     drain.answer(throttled);
     drain.answer(throttled);
     REQUIRE(drain.hold() == HoldReason::throttled);
@@ -504,8 +503,7 @@ TEST_CASE("what still waits for its connection when the outbox is held is not se
     };
     std::size_t asked = 0;
     SUBCASE("by a server that says when to come back") {
-        core::Evidence later = Drain::reply(429, R"({"detail": "later"})");
-        later.retry_after = "30";
+        core::Evidence later = Drain::throttled("30");
         drain.answer(later);
         asked = 1;
         CHECK(end_withdrawn(drain) == 3);
@@ -573,8 +571,7 @@ TEST_CASE("an older answer withdraws a probe that still waits for its connection
     drain.submit_each(4);
     drain.run();
     REQUIRE(drain.tasks.size() == 4);
-    core::Evidence later = Drain::reply(429, R"({"detail": "later"})");
-    later.retry_after = "10";
+    core::Evidence later = Drain::throttled("10");
     drain.answer(later);
     drain.sleep();
     REQUIRE(drain.tasks.size() == 4);
@@ -613,8 +610,7 @@ TEST_CASE("a reading that probes asks for no further page once the server has sa
     drain.steps();
     REQUIRE(drain.tasks.size() == 2);
     REQUIRE(is_get(drain.tasks[1]));
-    core::Evidence later = Drain::reply(429, R"({"detail": "later"})");
-    later.retry_after = "100";
+    core::Evidence later = Drain::throttled("100");
     drain.answer(later);  // to the fourth
     core::Evidence page = drain.listed({drain.row(1)});
     page.body.replace(page.body.find("null"), 4, "\"http://inside/?page=2\"");
@@ -667,8 +663,7 @@ TEST_CASE("Retry-After is never undercut, not even at full speed, by release or 
     Drain drain;
     const std::string id = drain.submit();
     drain.run();
-    core::Evidence throttled = Drain::reply(429, R"({"detail": "Request was throttled."})");
-    throttled.retry_after = "30";
+    core::Evidence throttled = Drain::throttled("30");
     drain.answer(throttled);
     const core::OutboxMs told = drain.store().now() + 30'000;
     CHECK(drain.hold() == HoldReason::throttled);
@@ -730,8 +725,7 @@ TEST_CASE("in the background a throttled device comes later than it was told") {
         drain.random = test::TestRandom{static_cast<std::uint64_t>(i)};
         drain.submit();
         drain.run();
-        core::Evidence throttled = Drain::reply(429);
-        throttled.retry_after = "10";
+        core::Evidence throttled = Drain::throttled("10", "{}");
         drain.answer(throttled);
         const std::int64_t wait = *drain.wake_at - drain.store().now();
         CHECK(wait >= 10'000);
@@ -758,8 +752,7 @@ TEST_CASE("a server back from an outage that has too much is throttling, not out
             drain.sleep();
             continue;
         }
-        core::Evidence later = Drain::reply(429, R"({"detail": "Request was throttled."})");
-        later.retry_after = "30";
+        core::Evidence later = Drain::throttled("30");
         drain.answer(std::move(later));
     }
     CHECK(drain.hold() == HoldReason::throttled);
@@ -775,8 +768,7 @@ TEST_CASE("a delivery that was under way does not end a throttle before its time
     drain.submit("=b");
     drain.run();
     REQUIRE(drain.tasks.size() == 2);
-    core::Evidence throttled = Drain::reply(429);
-    throttled.retry_after = "30";
+    core::Evidence throttled = Drain::throttled("30", "{}");
     drain.answer(throttled);
     drain.answer(drain.created());
     CHECK(drain.hold() == HoldReason::throttled);
@@ -1349,8 +1341,7 @@ TEST_CASE("a Retry-After to the question for the time binds the feedback") {
     drain.submit("=a");
     drain.run();
     REQUIRE(drain.tasks.size() == 1);
-    core::Evidence later = Drain::reply(429, R"({"detail": "Request was throttled."})");
-    later.retry_after = "30";
+    core::Evidence later = Drain::throttled("30");
     drain.answer(std::move(later));
     CHECK(drain.tasks.empty());
     CHECK(drain.hold() == HoldReason::throttled);
